@@ -1,0 +1,192 @@
+"""Every error that a user of Dragoman can meet.
+
+DragomanError
+├── InvalidId                 an adapter id, language pair or selector that cannot be read
+├── PromptInvalid             a prompt format that cannot be rendered
+├── BaseModelError
+│   ├── BaseModelNotFound     no such base model here
+│   └── BaseModelMismatch     the adapter belongs to other weights
+├── AdapterRejected           an adapter folder that must not be served
+│   ├── FileMissing           a file named by the manifest is absent
+│   ├── FileCorrupt           a file differs from the manifest's hash, or cannot be read
+│   ├── UnsafeFile            pickle weights, links, paths that leave the folder
+│   ├── UnsupportedAdapter    a kind of adapter that vLLM cannot load as it is
+│   ├── RankTooLarge          rank above the server's limit
+│   ├── ShapeMismatch         tensors that do not fit the base model
+│   └── NonFiniteWeights      NaN or infinity in the weights
+├── ManifestInvalid           manifest.json breaks its schema
+├── RegistryError
+│   ├── AdapterNotFound       no such id, version or alias
+│   └── AliasInvalid          an alias that may not be set like this
+├── RecipeInvalid             a training recipe with errors, all of them listed
+├── DataInvalid               a data file that cannot be read, with file and line
+├── TrainingFailed            a run that cannot go on
+├── GateFailed                a candidate that did not beat the base
+├── SettingsInvalid           server settings with errors, all of them listed
+├── RequestInvalid            a request that contradicts the adapter's contract
+└── StartRefused              the server would run without one of its safeguards
+
+Messages say what is wrong, expected against found, and the next step. `code` is stable: clients
+and scripts may match on it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DragomanError(Exception):
+    """Base of all errors that are meant for a user; `code` is stable, `http_status` is its answer."""
+
+    code: ClassVar[str] = "dragoman_error"
+    http_status: ClassVar[int] = 500
+
+
+class InvalidId(DragomanError):
+    """An adapter id, language pair or selector that cannot be read."""
+
+    code = "invalid_id"
+    http_status = 404
+
+
+class PromptInvalid(DragomanError):
+    """A prompt format that cannot be rendered."""
+
+    code = "prompt_invalid"
+
+
+class BaseModelError(DragomanError):
+    """Something about a base model."""
+
+    code = "base_model_error"
+
+
+class BaseModelNotFound(BaseModelError):
+    """No such base model on this machine."""
+
+    code = "base_model_not_found"
+
+
+class BaseModelMismatch(BaseModelError):
+    """The adapter was trained on other weights than the ones at hand."""
+
+    code = "base_model_mismatch"
+    http_status = 409
+
+
+class AdapterRejected(DragomanError):
+    """An adapter folder that must not be served."""
+
+    code = "adapter_rejected"
+    http_status = 409
+
+
+class FileMissing(AdapterRejected):
+    """A file that the adapter needs is absent."""
+
+    code = "file_missing"
+
+
+class FileCorrupt(AdapterRejected):
+    """A file differs from the manifest's hash, or cannot be read."""
+
+    code = "file_corrupt"
+
+
+class UnsafeFile(AdapterRejected):
+    """Pickle weights, links, or paths that leave the adapter's folder."""
+
+    code = "unsafe_file"
+
+
+class UnsupportedAdapter(AdapterRejected):
+    """A kind of adapter that vLLM cannot load as it is."""
+
+    code = "unsupported_adapter"
+
+
+class RankTooLarge(AdapterRejected):
+    """A LoRA rank above the limit."""
+
+    code = "rank_too_large"
+
+
+class ShapeMismatch(AdapterRejected):
+    """Tensors that do not fit the base model."""
+
+    code = "shape_mismatch"
+
+
+class NonFiniteWeights(AdapterRejected):
+    """NaN or infinity in the weights."""
+
+    code = "non_finite_weights"
+
+
+class ManifestInvalid(DragomanError):
+    """manifest.json breaks its schema."""
+
+    code = "manifest_invalid"
+    http_status = 409
+
+
+class RegistryError(DragomanError):
+    """Something about the registry."""
+
+    code = "registry_error"
+
+
+class AdapterNotFound(RegistryError):
+    """No such id, version or alias."""
+
+    code = "adapter_not_found"
+    http_status = 404
+
+
+class AliasInvalid(RegistryError):
+    """An alias that may not be set like this."""
+
+    code = "alias_invalid"
+
+
+class RecipeInvalid(DragomanError):
+    """A training recipe with errors, all of them listed."""
+
+    code = "recipe_invalid"
+
+
+class DataInvalid(DragomanError):
+    """A data file that cannot be read, with file and line."""
+
+    code = "data_invalid"
+
+
+class TrainingFailed(DragomanError):
+    """A run that cannot go on."""
+
+    code = "training_failed"
+
+
+class GateFailed(DragomanError):
+    """A candidate that did not beat the base."""
+
+    code = "gate_failed"
+
+
+class SettingsInvalid(DragomanError):
+    """Server settings with errors, all of them listed."""
+
+    code = "settings_invalid"
+
+
+class RequestInvalid(DragomanError):
+    """A request that contradicts the adapter's contract."""
+
+    code = "request_invalid"
+    http_status = 422
+
+
+class StartRefused(DragomanError):
+    """The server would run without one of its safeguards."""
+
+    code = "start_refused"

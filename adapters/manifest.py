@@ -1,0 +1,206 @@
+"""AdapterManifest: the contract that training writes and serving obeys (manifest.json, schema 1)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+
+from adapters.base_model import BaseModelRef
+from adapters.errors import InvalidId, ManifestInvalid
+from adapters.ids import AdapterId, LanguagePair
+from adapters.prompt import PromptFormat
+
+MANIFEST_FILE: Final = "manifest.json"
+CONFIG_FILE: Final = "adapter_config.json"
+WEIGHTS_FILE: Final = "adapter_model.safetensors"
+SHA256: Final = r"^[0-9a-f]{64}$"
+
+
+def _pair(value: object) -> object:
+    try:
+        return LanguagePair.parse(value) if isinstance(value, str) else value
+    except InvalidId as error:
+        raise ValueError(str(error)) from error
+
+
+def _id(value: object) -> object:
+    try:
+        return AdapterId.parse(value) if isinstance(value, str) else value
+    except InvalidId as error:
+        raise ValueError(str(error)) from error
+
+
+Pair = Annotated[LanguagePair, BeforeValidator(_pair), PlainSerializer(str)]
+Id = Annotated[AdapterId, BeforeValidator(_id), PlainSerializer(str)]
+
+
+class _Part(BaseModel):
+    # strict=False where JSON has only lists and strings; unknown keys are always an error.
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Decoding(_Part):
+    """Sampling that is used where a request does not say otherwise."""
+
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    repetition_penalty: float = Field(default=1.0, gt=0.0, le=2.0)
+    max_tokens_per_source_token: float = Field(default=3.0, gt=0.0)
+    min_max_tokens: int = Field(default=32, gt=0)
+
+    def max_tokens(self, source_tokens: int) -> int:
+        """Return the most tokens an answer may have: long enough to translate, short for loops."""
+        return max(self.min_max_tokens, round(self.max_tokens_per_source_token * source_tokens))
+
+
+class FileHash(_Part):
+    """What one file of the adapter must be."""
+
+    sha256: str = Field(pattern=SHA256)
+    size_bytes: int = Field(ge=0)
+
+
+class Weights(_Part):
+    """What the adapter's tensors are."""
+
+    kind: Literal["lora"] = "lora"
+    rank: int = Field(gt=0)
+    alpha: float = Field(gt=0)
+    target_modules: tuple[str, ...] = Field(min_length=1)
+    files: dict[str, FileHash] = Field(min_length=1)
+
+
+class DataSource(_Part):
+    """One body of text that the adapter was trained on."""
+
+    name: str
+    digest: str
+    licence: str
+    segments: int = Field(ge=0)
+
+
+class Training(_Part):
+    """How the adapter was made; `recipe` is the recipe's own text, resolved."""
+
+    recipe: dict[str, Any]
+    method: str
+    seed: int
+    seconds: float = Field(ge=0)
+    hardware: str
+    versions: dict[str, str]
+    data: tuple[DataSource, ...]
+
+
+class Score(_Part):
+    """One figure with all that is needed to reproduce it."""
+
+    metric: str
+    value: float
+    ci95: tuple[float, float] | None = None
+    signature: str
+    test_set: str
+    base_value: float | None = None
+    p_value: float | None = Field(default=None, ge=0, le=1)
+
+
+class Golden(_Part):
+    """An answer that this adapter must give again: source, output ids, their summed log-prob."""
+
+    source: str
+    token_ids: tuple[int, ...]
+    logprob: float
+
+
+class Gate(_Part):
+    """Whether the adapter beat its base."""
+
+    passed: bool
+    forced: bool = False
+    reasons: tuple[str, ...] = ()
+
+
+class AdapterManifest(_Part):
+    """The contract of one immutable version of an adapter."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    id: Id
+    version: int = Field(gt=0)
+    created: datetime
+    domain: str
+    pairs: tuple[Pair, ...] = Field(min_length=1)
+    task: str = "translation"
+    base: BaseModelRef
+    prompt: PromptFormat
+    decoding: Decoding = Decoding()
+    weights: Weights
+    training: Training | None = None
+    scores: tuple[Score, ...] = ()
+    golden: tuple[Golden, ...] = ()
+    gate: Gate | None = None
+    licence: str
+    limitations: str = ""
+    digest: str = Field(default="", pattern=r"^(sha256:[0-9a-f]{64})?$")
+
+    @property
+    def digest12(self) -> str:
+        """The first 12 hex digits of the digest: in folder names and vLLM's adapter names."""
+        return self.digest.removeprefix("sha256:")[:12]
+
+    def compute_digest(self) -> str:
+        """Return `sha256:…` over the files' hashes and all of the contract that decides answers.
+
+        `version` and `created` are left out: equal content published twice is the same version.
+        """
+        body = self.model_dump(mode="json", by_alias=True, exclude={"digest", "version", "created"})
+        files = sorted((name, file.sha256) for name, file in self.weights.files.items())
+        canonical = json.dumps([files, body], sort_keys=True, separators=(",", ":"))
+        return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
+
+    def to_json(self) -> str:
+        """Return the text of manifest.json."""
+        body = self.model_dump(mode="json", by_alias=True)
+        return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def read(cls, folder: Path) -> AdapterManifest:
+        """Return the manifest in `folder`, its own digest checked. Raises ManifestInvalid."""
+        path = folder / MANIFEST_FILE
+        try:
+            manifest = cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise ManifestInvalid(f"{path}: cannot be read ({error.strerror})") from error
+        except ValidationError as error:
+            raise ManifestInvalid(f"{path}: {describe(error)}") from error
+        expected = manifest.compute_digest()
+        if manifest.digest != expected:
+            raise ManifestInvalid(
+                f"{path}: digest says {manifest.digest or 'nothing'}, content gives {expected}; "
+                "versions are immutable: restore the file, or publish a new version"
+            )
+        return manifest
+
+
+def describe(error: ValidationError) -> str:
+    """Return every fault of a pydantic error in one line: where, what, and what was found."""
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc'])) or 'document'}: {fault['msg']}"
+        + (f" (found {fault['input']!r:.60})" if fault["type"] != "missing" else "")
+        for fault in error.errors()
+    )
+
+
+def hash_files(folder: Path, names: tuple[str, ...] = (CONFIG_FILE, WEIGHTS_FILE)) -> dict[str, FileHash]:
+    """Return hash and size of the files in `folder` that a version consists of."""
+    hashes = {}
+    for name in names:
+        with (folder / name).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        hashes[name] = FileHash(sha256=digest, size_bytes=(folder / name).stat().st_size)
+    return hashes
