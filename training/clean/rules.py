@@ -1,0 +1,86 @@
+"""Which pairs teach something wrong, one rule at a time. Nothing here changes a text.
+
+Whitespace is Markdown and layout, and short strings are most of an interface: neither is ever
+collapsed or dropped.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from typing import Final
+
+from pydantic import Field
+
+from training.clean.placeholders import placeholders
+from training.corpus.segment import Segment
+from training.section import Section
+
+# Below this many more columns a ratio says nothing: "Add" is "Hinzufügen", and menus are wordier still.
+_RATIO_SLACK: Final = 30
+
+
+class CleanRules(Section):
+    """The rules of cleaning, in the order in which they are tried."""
+
+    drop_identical: bool = Field(
+        default=True, description="drop pairs whose target is the source: they teach copying"
+    )
+    max_chars: int = Field(default=1000, ge=1, description="longest source or target")
+    max_length_ratio: float = Field(
+        default=3.0, gt=1, description="longer side to shorter side; wide characters count twice"
+    )
+    match_placeholders: bool = Field(
+        default=True, description="drop pairs whose placeholders or tags differ"
+    )
+    drop_duplicates: bool = Field(
+        default=True, description="keep the first of equal pairs, and the first of equal sources"
+    )
+
+
+Rule = Callable[[Segment], bool]
+
+
+def rules_of(config: CleanRules) -> dict[str, Rule]:
+    """Return name -> "must this pair go?", in order; a pair is counted at the first that says yes.
+
+    The duplicate rules remember what they have seen, so make a new set for every run.
+    """
+    rules: dict[str, Rule] = {"empty": _is_empty}
+    if config.drop_identical:
+        rules["identical"] = lambda s: s.source.strip() == s.target.strip()
+    rules["too_long"] = lambda s: max(len(s.source), len(s.target)) > config.max_chars
+    rules["length_ratio"] = lambda s: _ratio_exceeds(s, config.max_length_ratio)
+    if config.match_placeholders:
+        rules["placeholders"] = lambda s: placeholders(s.source) != placeholders(s.target)
+    if config.drop_duplicates:
+        rules["duplicate"] = _Seen(lambda s: (s.source, s.target))
+        rules["other_translation"] = _Seen(lambda s: (s.source,))
+    return rules
+
+
+def _is_empty(segment: Segment) -> bool:
+    return not segment.source.strip() or not segment.target.strip()
+
+
+def _ratio_exceeds(segment: Segment, limit: float) -> bool:
+    short, long = sorted((_columns(segment.source), _columns(segment.target)))
+    return long > limit * short and long - short > _RATIO_SLACK
+
+
+def _columns(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+class _Seen:
+    """Says yes from the second time on that a key comes by."""
+
+    def __init__(self, key: Callable[[Segment], tuple[str, ...]]) -> None:
+        self._key = key
+        self._seen: set[tuple[str, ...]] = set()
+
+    def __call__(self, segment: Segment) -> bool:
+        key = self._key(segment)
+        known = key in self._seen
+        self._seen.add(key)
+        return known

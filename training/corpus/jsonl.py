@@ -1,0 +1,66 @@
+"""JSON Lines: {"source", "target"}, {"en", "fr"}, or OPUS' {"translation": {"en", "fr"}}."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from adapters.errors import DataInvalid
+from adapters.ids import LanguagePair
+from training.corpus.lines import numbered_lines
+from training.corpus.segment import Segment
+
+
+def read_jsonl(path: Path, pair: LanguagePair) -> Iterator[Segment]:
+    """Yield the pairs of `path`; blank lines are skipped. Raises DataInvalid with path:line."""
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        body = _parse(line, path, number)
+        source, target = _texts(body, pair, f"{path}:{number}")
+        document = body.get("doc")
+        yield Segment(source, target, str(document or path.name), str(path), number)
+
+
+def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
+    try:
+        body = json.loads(line)
+    except ValueError as error:
+        raise DataInvalid(
+            f"{path}:{number}: not JSON ({error}); expected one object a line, such as "
+            '{"source": "Save", "target": "Enregistrer"}'
+        ) from error
+    if not isinstance(body, dict):
+        raise DataInvalid(
+            f"{path}:{number}: expected an object with source and target, found {line[:40]!r}"
+        )
+    return body
+
+
+def _texts(body: dict[str, Any], pair: LanguagePair, where: str) -> tuple[str, str]:
+    inner = body.get("translation", body)
+    texts = {_code(key): value for key, value in inner.items()} if isinstance(inner, dict) else {}
+    for source, target in (("source", "target"), (pair.source, pair.target)):
+        if source in texts and target in texts:
+            return _text(texts, source, where), _text(texts, target, where)
+    raise DataInvalid(
+        f'{where}: expected the keys "source" and "target", or "{pair.source}" and '
+        f'"{pair.target}", found {", ".join(map(repr, body)) or "none"}; rename the keys, '
+        "or set `pair` of this source in the recipe"
+    )
+
+
+def _text(texts: dict[str, Any], key: str, where: str) -> str:
+    value = texts[key]
+    if not isinstance(value, str):
+        raise DataInvalid(
+            f"{where}: {key!r} must be a string, found {type(value).__name__}; remove the line "
+            "or write an empty string (empty pairs are dropped and counted)"
+        )
+    return value
+
+
+def _code(key: str) -> str:
+    return key.lower().replace("-", "_")

@@ -1,0 +1,83 @@
+"""One source of parallel text as a recipe names it, and its segments."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from adapters.errors import DataInvalid
+from adapters.ids import LanguagePair
+from adapters.manifest import Pair
+from training.corpus.catalogues import find_catalogues
+from training.corpus.gettext import read_gettext
+from training.corpus.jsonl import read_jsonl
+from training.corpus.segment import Segment
+from training.corpus.tsv import read_tsv
+from training.section import Section
+
+FORMATS = ("gettext", "jsonl", "tsv")
+
+
+class Source(Section):
+    """Where text comes from: exactly one of gettext, jsonl and tsv, and under which licence."""
+
+    gettext: str | None = Field(
+        default=None, description="a .po/.mo file, a folder of them, or an installed pip package"
+    )
+    jsonl: str | None = Field(default=None, description="a JSON Lines file")
+    tsv: str | None = Field(default=None, description="a tab-separated file")
+    pair: Pair | None = Field(
+        default=None, description="languages of the files, if not the adapter's (may be reversed)"
+    )
+    licence: str = Field(min_length=1, description="SPDX id of the text's licence")
+    name: str | None = Field(default=None, description="how the model card calls the source")
+
+    @model_validator(mode="after")
+    def _one_format(self) -> Self:
+        given = [name for name in FORMATS if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(
+                f"needs exactly one of gettext, jsonl and tsv, found {' and '.join(given) or 'none'}"
+            )
+        return self
+
+    @property
+    def location(self) -> str:
+        """The path or package that the recipe names."""
+        return self.gettext or self.jsonl or self.tsv or ""
+
+    def files(self, folder: Path, pair: LanguagePair) -> list[Path]:
+        """Return the files of this source; `folder` is the recipe's. Raises DataInvalid."""
+        if self.gettext:
+            language = (self.pair or pair).target
+            return find_catalogues(self.gettext, folder, language=language)
+        path = folder / Path(self.location).expanduser()
+        if not path.is_file():
+            raise DataInvalid(f"{path}: no such file; paths are relative to the recipe's folder")
+        return [path]
+
+    def read(self, files: list[Path], pair: LanguagePair) -> Iterator[Segment]:
+        """Yield the segments of `files` in the direction of `pair`. Raises DataInvalid."""
+        found = self.pair or pair
+        for path in files:
+            for segment in self._read_file(path, found):
+                yield segment.reversed() if found != pair else segment
+
+    def _read_file(self, path: Path, pair: LanguagePair) -> Iterator[Segment]:
+        if self.gettext:
+            return read_gettext(path)
+        return read_jsonl(path, pair) if self.jsonl else read_tsv(path, pair)
+
+
+def digest_of(files: list[Path]) -> str:
+    """Return `sha256:…` over names and contents of `files`: what the text was, wherever it lay."""
+    total = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.name} {digest}\n".encode())
+    return f"sha256:{total.hexdigest()}"

@@ -1,0 +1,76 @@
+"""Evaluation: all figures of a candidate on one held-out test set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from adapters.manifest import Score
+from training.evaluate.bootstrap import Comparison, compare
+from training.evaluate.metrics import Scored, bleu, chrf
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What each system made of the same segments; `current` is the version in use, if any."""
+
+    sources: Sequence[str]
+    references: Sequence[str]
+    candidate: Sequence[str]
+    base: Sequence[str]
+    current: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The candidate against the base with examples, copying the source, and the current version."""
+
+    test_set: str
+    segments: int
+    bleu: Scored
+    base_bleu: Scored
+    chrf_signature: str
+    over_base: Comparison
+    over_copy: Comparison
+    over_current: Comparison | None
+
+    def scores(self) -> tuple[Score, ...]:
+        """Return what the manifest keeps."""
+        versus = self.over_base
+        return (
+            Score(
+                metric="chrF++",
+                value=round(versus.value, 2),
+                ci95=(round(versus.ci95[0], 2), round(versus.ci95[1], 2)),
+                signature=self.chrf_signature,
+                test_set=self.test_set,
+                base_value=round(versus.other, 2),
+                p_value=round(versus.p_value, 6),
+            ),
+            Score(
+                metric="BLEU",
+                value=round(self.bleu.value, 2),
+                signature=self.bleu.signature,
+                test_set=self.test_set,
+                base_value=round(self.base_bleu.value, 2),
+            ),
+        )
+
+
+def score(outputs: Outputs, *, language: str, test_set: str, seed: int = 0) -> Evaluation:
+    """Return every figure; `language` is the target, it decides how BLEU splits words."""
+    references, candidate = outputs.references, outputs.candidate
+
+    def against(other: Sequence[str]) -> Comparison:
+        return compare(candidate, other, references, seed=seed)
+
+    return Evaluation(
+        test_set=test_set,
+        segments=len(references),
+        bleu=bleu(candidate, references, language=language),
+        base_bleu=bleu(outputs.base, references, language=language),
+        chrf_signature=chrf(candidate, references).signature,
+        over_base=against(outputs.base),
+        over_copy=against(outputs.sources),
+        over_current=against(outputs.current) if outputs.current is not None else None,
+    )

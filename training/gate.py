@@ -1,0 +1,48 @@
+"""The gate: nothing is published that did not beat its base on text that it never saw."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from adapters.manifest import Gate
+from training.section import Section
+
+if TYPE_CHECKING:  # a recipe is read without sacreBLEU
+    from training.evaluate.bootstrap import Comparison
+
+
+class GateRule(Section):
+    """What a candidate must reach."""
+
+    min_chrf_gain: float = Field(
+        default=2.0, description="chrF++ points over the base with examples"
+    )
+    max_p_value: float = Field(
+        default=0.05, gt=0, le=0.05, description="at most 0.05: chance that it is not better"
+    )
+
+
+def judge(over_base: Comparison, over_copy: Comparison, rule: GateRule) -> Gate:
+    """Return whether the candidate passes, with every reason against it, or else the evidence."""
+    against = []
+    if over_base.gain < rule.min_chrf_gain:
+        against.append(
+            f"chrF++ {over_base.value:.1f} is {over_base.gain:+.1f} against the base's "
+            f"{over_base.other:.1f}; at least {rule.min_chrf_gain:+.1f} is needed"
+        )
+    if not over_base.p_value < rule.max_p_value:
+        against.append(
+            f"p = {over_base.p_value:.3f} that it is not better than the base; "
+            f"it must be under {rule.max_p_value:g}"
+        )
+    if over_copy.gain <= 0:
+        against.append(
+            f"chrF++ {over_copy.value:.1f} does not beat copying the source ({over_copy.other:.1f})"
+        )
+    evidence = (
+        f"chrF++ {over_base.value:.1f} is {over_base.gain:+.1f} against the base's "
+        f"{over_base.other:.1f}, p = {over_base.p_value:.3f}"
+    )
+    return Gate(passed=not against, reasons=tuple(against) or (evidence,))

@@ -1,0 +1,187 @@
+"""Recipe: the strict YAML of one training run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
+
+from adapters.errors import RecipeInvalid
+from adapters.ids import AdapterId, LanguagePair
+from adapters.manifest import Decoding, Id
+from adapters.prompt import Example, PromptFormat
+from training.clean.rules import CleanRules
+from training.corpus.source import Source
+from training.fit.config import LoraMethod, Schedule
+from training.gate import GateRule
+from training.recipe_faults import faults_of, with_overrides
+from training.section import Section
+from training.split import SplitRule
+from training.strict_yaml import Document, Fault, parse
+
+SHIPPED: Final = Path(__file__).parent / "recipes"
+_R = TypeVar("_R", bound="Recipe")
+
+
+class PromptSection(Section):
+    """What the adapter is asked; the chat template and the stop ids come from the base's card."""
+
+    system: str | None = Field(default=None, description="may use {source} and {target}")
+    user: str = Field(default="{text}", description="needs {text}, may use {source} and {target}")
+    examples: tuple[Example, ...] = Field(default=(), strict=False)
+
+    @field_validator("user")
+    @classmethod
+    def _user_renders(cls, text: str) -> str:
+        try:
+            PromptFormat(user=text, chat_template="", stop_token_ids=(0,))
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        return text
+
+    @field_validator("system")
+    @classmethod
+    def _system_renders(cls, text: str | None) -> str | None:
+        try:
+            (text or "").format(source="", target="")
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(
+                f"only {{source}} and {{target}} are filled in, found {error}; "
+                "write {{ and }} for braces"
+            ) from error
+        return text
+
+    def complete(self, base_prompt: dict[str, Any]) -> PromptFormat:
+        """Return the whole format; `base_prompt` is `prompt` of the base's card."""
+        return PromptFormat(
+            system=self.system,
+            user=self.user,
+            examples=self.examples,
+            chat_template=base_prompt["chat_template"],
+            bos_token=base_prompt.get("bos_token", ""),
+            eos_token=base_prompt.get("eos_token", ""),
+            stop_token_ids=tuple(base_prompt["stop_token_ids"]),
+        )
+
+
+class EvaluateSection(Section):
+    """How the candidate is scored."""
+
+    segments: int = Field(default=120, ge=1, description="at most so many of the test part")
+    shots: int = Field(default=3, ge=0, le=32, description="examples that the base is shown")
+    samples: int = Field(default=12, ge=0, description="translations shown in the report")
+    batch_size: int = Field(default=32, ge=1, description="segments decoded together")
+
+
+class Recipe(Section):
+    """One run: which text, cleaned and split how, which base and method, and when it is good."""
+
+    id: Id = Field(description="domain-source-target", examples=["k8s-en-fr"])
+    licence: str = Field(min_length=1, description="of the adapter", examples=["BSD-3-Clause"])
+    base: str = Field(default="gemma3-270m", description="name or folder of the base model")
+    limitations: str = Field(default="", description="what users of the adapter must know")
+    data: tuple[Source, ...] = Field(
+        min_length=1, strict=False, examples=["[{jsonl: pairs.jsonl, licence: CC0-1.0}]"]
+    )
+    clean: CleanRules = CleanRules()
+    split: SplitRule = SplitRule()
+    prompt: PromptSection = PromptSection()
+    decoding: Decoding = Decoding()
+    method: LoraMethod = LoraMethod()
+    schedule: Schedule = Schedule()
+    evaluate: EvaluateSection = EvaluateSection()
+    gate: GateRule = GateRule()
+    seed: int = Field(default=0, ge=0)
+    _folder: Path = PrivateAttr(default=Path())
+
+    @field_validator("id")
+    @classmethod
+    def _one_pair(cls, adapter_id: AdapterId) -> AdapterId:
+        if adapter_id.pair is None:
+            raise ValueError(
+                f"{adapter_id} is of several pairs, and a recipe trains one; "
+                f"write one recipe a pair, for example with the id {adapter_id.domain}-en-fr"
+            )
+        return adapter_id
+
+    @field_validator("data")
+    @classmethod
+    def _pairs_fit(cls, data: tuple[Source, ...], info: ValidationInfo) -> tuple[Source, ...]:
+        adapter_id: AdapterId | None = info.data.get("id")
+        if adapter_id is None or adapter_id.pair is None:
+            return data
+        pair = adapter_id.pair
+        allowed = (pair, LanguagePair(pair.target, pair.source))
+        for number, source in enumerate(data):
+            if source.pair is not None and source.pair not in allowed:
+                raise ValueError(
+                    f"the pair of source {number} is {source.pair}, which is neither that of "
+                    f"{adapter_id} nor its reverse; use {allowed[0]} or {allowed[1]}"
+                )
+        return data
+
+    @property
+    def pair(self) -> LanguagePair:
+        """The languages of the adapter."""
+        assert self.id.pair is not None, "checked when the recipe was read"
+        return self.id.pair
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths of the recipe start: the folder of its file."""
+        return self._folder
+
+    @property
+    def digest(self) -> str:
+        """64 hex digits over every value: equal for recipes that ask for the same run."""
+        body = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(body.encode()).hexdigest()
+
+    @classmethod
+    def load(cls, name: str, *, overrides: Sequence[str] = ()) -> Self:
+        """Return the recipe in file `name`, or the shipped one of that name.
+
+        `overrides` are `dotted.key=value`. Raises RecipeInvalid with every fault at once, each
+        with its line and how to mend it.
+        """
+        path = find_recipe(name)
+        try:
+            document = parse(path.read_text(encoding="utf-8"), _shown(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeInvalid(f"{path}: cannot be read ({error})") from error
+        recipe, faults = _validate(cls, with_overrides(document, overrides))
+        if recipe is None:
+            raise RecipeInvalid("\n".join(map(str, faults)))
+        recipe._folder = path.parent.resolve()
+        return recipe
+
+
+def find_recipe(name: str) -> Path:
+    """Return the file of a recipe given as a path or as a shipped name. Raises RecipeInvalid."""
+    shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    if name in shipped:
+        return shipped[name]
+    raise RecipeInvalid(
+        f"{name}: no such file, and no shipped recipe; shipped are {', '.join(shipped) or 'none'}"
+    )
+
+
+def _validate(cls: type[_R], document: Document) -> tuple[_R | None, list[Fault]]:
+    if not document.faults and not isinstance(document.values, dict):
+        fault = Fault(f"{document.name}:1", "expected keys such as `id: k8s-en-fr`, found none")
+        return None, [fault]
+    return faults_of(cls, document)
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
