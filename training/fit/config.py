@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
 
@@ -26,9 +26,8 @@ class LoraMethod(Section):
         lt=1,
         description="costs a copy of every input; 0 is right for LoRA",
     )
-    targets: Literal["all-linear"] | tuple[str, ...] = Field(
+    targets: Literal["all-linear"] | Annotated[tuple[str, ...], Field(strict=False)] = Field(
         default="all-linear",
-        strict=False,
         description="names of linear modules; never embeddings or lm_head",
     )
     rslora: bool = Field(
@@ -62,6 +61,9 @@ class Schedule(Section):
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of all steps")
     weight_decay: float = Field(default=0.0, ge=0, le=1)
     max_grad_norm: float = Field(default=1.0, gt=0)
+    gradient_checkpointing: bool = Field(
+        default=False, description="recompute activations: a third slower, much less memory"
+    )
     max_length: int = Field(
         default=256, ge=8, le=1 << 20, description="longer pairs are dropped"
     )

@@ -1,0 +1,44 @@
+"""What a fit tells: while it runs, and when it is done. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class FitProgress:
+    """Where a running fit stands; `loss` is the last logged one, per target token."""
+
+    step: int
+    total_steps: int
+    loss: float | None
+    dev_loss: float | None
+    tokens: int
+    tok_s: float
+
+
+OnProgress = Callable[[FitProgress], None]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A trained adapter and what its training took.
+
+    `losses` and `dev_losses` are (step, loss per target token). `tokens` counts prompt and
+    target without padding, over all sessions of a resumed run; `tok_s` is of this session's
+    steps after the first two; `seconds` is this session's wall time, model loading excluded.
+    """
+
+    adapter_folder: Path
+    seconds: float
+    steps: int
+    tokens: int
+    tok_s: float
+    losses: tuple[tuple[int, float], ...]
+    dev_losses: tuple[tuple[int, float], ...]
+    trainable_parameters: int
+    target_modules: tuple[str, ...]
+    peak_rss_gb: float
+    versions: dict[str, str]
