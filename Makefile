@@ -1,0 +1,51 @@
+# Every target sets up first; a second set-up takes a fraction of a second.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo serve test test-unit test-full lint type bench lock clean
+
+PYTHON ?= $(or $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done),python3)
+BIN := .venv/bin
+UV ?= $(BIN)/uv
+CODE := $(wildcard adapters serving training loadtests tests dragoman.py requirements/*.py)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## .venv from the lock (CPython 3.11, Linux x86-64); a second run does nothing
+	@$(PYTHON) requirements/setup_venv.py
+
+demo: setup ## train two adapters, serve them, translate (DEMO_EXIT=1: stop the server at the end)
+	@$(BIN)/dragoman demo
+
+serve: setup ## the server: make serve ARGS="--config serving.yaml"
+	@$(BIN)/dragoman serve $(ARGS)
+
+test: setup lint type test-unit test-full ## everything: lint, types, unit tier, engine and training tier
+
+test-unit: setup ## the fast tier: no engine, no training
+	@$(BIN)/python -m pytest -m "not engine and not train" $(ARGS)
+
+test-full: setup ## the slow tier: the real engine and real training
+	@$(BIN)/python -m pytest -m "engine or train" $(ARGS)
+
+lint: setup ## ruff, and the import contracts
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/lint-imports --no-logo
+
+type: setup ## mypy, strict
+	@$(BIN)/mypy $(CODE)
+
+bench: setup ## serving and training speed against plain vLLM and TRL: .bench/*.json
+	@$(BIN)/python -m loadtests.bench $(ARGS)
+
+lock: ## resolve requirements/cpu.txt anew, keeping pins that still fit (UPGRADE=1: newest of all)
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv: run make setup, or give UV=/path"; exit 1; }
+	$(UV) pip compile pyproject.toml requirements/cpu.in --output-file requirements/cpu.txt \
+	  --extra cpu --extra train --extra demo --extra dev $(if $(UPGRADE),--upgrade) \
+	  --python-version 3.11 --python-platform x86_64-manylinux_2_31 --only-binary :all: \
+	  --generate-hashes --custom-compile-command "make lock" --quiet
+
+clean: ## remove what the other targets made; the next one sets up anew
+	rm -rf .venv .demo .bench dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
