@@ -15,7 +15,7 @@ setup: ## .venv from the lock (CPython 3.11, Linux x86-64); a second run does no
 	@$(PYTHON) requirements/setup_venv.py
 
 demo: setup ## train two adapters, serve them, translate (DEMO_EXIT=1: stop the server at the end)
-	@$(BIN)/dragoman demo
+	@$(BIN)/python -m loadtests.demo
 
 serve: setup ## the server: make serve ARGS="--config serving.yaml"
 	@$(BIN)/dragoman serve $(ARGS)

@@ -33,7 +33,6 @@ def main() -> None:
 def build_app() -> typer.Typer:
     """Return the command tree."""
     import adapters.cli
-    import loadtests.demo
     import serving.cli
     import training.base_cli
     import training.data_cli
@@ -50,7 +49,6 @@ def build_app() -> typer.Typer:
     app.command("train")(training.train_cli.train)
     app.add_typer(adapters.cli.app, name="adapters")
     serving.cli.mount(app)
-    app.command("demo")(loadtests.demo.demo)
     return app
 
 

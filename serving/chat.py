@@ -1,0 +1,114 @@
+"""vLLM's chat and completion handlers, obeying the contract of the adapter that a request names.
+
+Both keep all that vLLM does (streaming, usage, logprobs, n, tools) and change three things: the
+model name is resolved by the registry, a bare segment becomes the adapter's own prompt as token
+ids, and what the request leaves open comes from the contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from adapters.tokenizer import Tokenizer
+from serving import contract
+from serving.resolver import Resolver
+from serving.vllm_compat import (
+    LoRARequest,
+    OpenAIServingChat,
+    OpenAIServingCompletion,
+    prompt_ids_to_engine_inputs,
+)
+
+Create = Callable[[Any, Any], Awaitable[Any]]
+
+
+class Contracts:
+    """Binds each request to the version that its `model` names."""
+
+    def __init__(self, resolver: Resolver, models: Any, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self._resolver = resolver
+        self._models = models
+
+    async def answer(self, request: Any, raw_request: Any, create: Create) -> Any:
+        """Return what vLLM's `create` answers while `request` is bound to its version.
+
+        The base model, and adapters that vLLM was started with, have no contract of ours.
+        """
+        name = request.model
+        if not name or self._models.is_base_model(name) or name in self._models.lora_requests:
+            return await create(request, raw_request)
+        resolved = await self._resolver.resolve(name)
+        self._models.lora_requests[resolved.name] = LoRARequest(
+            lora_name=resolved.name,
+            lora_int_id=resolved.lora_int_id,
+            lora_path=str(resolved.published.folder),
+        )
+        if raw_request is not None:
+            raw_request.state.dragoman = resolved
+        request.model = resolved.name
+        token = contract.current.set(contract.Binding(resolved, asked=name))
+        try:
+            return await create(request, raw_request)
+        finally:
+            contract.current.reset(token)
+
+    async def engine_inputs(self, handler: Any, request: Any, texts: list[str]) -> list[Any]:
+        """Return one engine input for each segment, and settle what `request` leaves open."""
+        manifest = contract.bound().resolved.manifest
+        handler._preflight(request.n or 1)
+        metadata = (request.model_extra or {}).get("metadata")
+        prompts = contract.prompt_ids(manifest, texts, metadata, self.tokenizer)
+        room = handler.model_config.max_model_len - max(map(len, prompts))
+        longest = max(len(self.tokenizer.encode_text(text)) for text in texts)
+        contract.apply_decoding(request, manifest)
+        contract.apply_length(request, manifest, source_tokens=longest, room=room)
+        return await prompt_ids_to_engine_inputs(handler, request, prompts)
+
+
+class ContractChat(OpenAIServingChat):
+    """/v1/chat/completions."""
+
+    contracts: Contracts
+
+    async def create_chat_completion(self, request: Any, raw_request: Any = None) -> Any:
+        """Return vLLM's answer: a response, an error object, or a stream of SSE lines."""
+        return await self.contracts.answer(request, raw_request, super().create_chat_completion)
+
+    async def render_chat_request(self, request: Any) -> Any:
+        """Return (conversation, engine inputs), or an error object.
+
+        A lone user message is a segment; a chat that the caller wrote in full, with a system
+        message, several turns or tools, goes through the base's own template.
+        """
+        binding = contract.current.get()
+        if binding is None:
+            return await super().render_chat_request(request)
+        text = None if request.tools else contract.lone_segment(request.messages)
+        if text is None:
+            contract.apply_decoding(request, binding.resolved.manifest)
+            return await super().render_chat_request(request)
+        inputs = await self.contracts.engine_inputs(self, request, [text])
+        return [{"role": "user", "content": text}], inputs
+
+
+class ContractCompletion(OpenAIServingCompletion):
+    """/v1/completions: a string, or each string of a list, is a segment to translate."""
+
+    contracts: Contracts
+
+    async def create_completion(self, request: Any, raw_request: Any = None) -> Any:
+        """Return vLLM's answer: a response, an error object, or a stream of SSE lines."""
+        return await self.contracts.answer(request, raw_request, super().create_completion)
+
+    async def render_completion_request(self, request: Any) -> Any:
+        """Return engine inputs, or an error object; a prompt of token ids is taken as it is."""
+        binding = contract.current.get()
+        if binding is None:
+            return await super().render_completion_request(request)
+        texts = contract.segments(request.prompt)
+        if texts is None:
+            contract.apply_decoding(request, binding.resolved.manifest)
+            return await super().render_completion_request(request)
+        return await self.contracts.engine_inputs(self, request, texts)
