@@ -25,34 +25,39 @@ def prompt_for_base(
 
     What `dragoman base fetch` noted comes first, then what transformers' files say.
     """
-    facts = read_card(base).get("prompt") or _from_transformers_files(base)
+    noted = read_card(base).get("prompt")
+    facts = noted if isinstance(noted, dict) else _from_transformers_files(base)
     if not facts.get("chat_template"):
         raise PromptInvalid(
             f"{base}: the base model has no chat template; give one with --prompt FILE.json "
             '({"chat_template": "…", "user": "…{text}…", "stop_token_ids": […]})'
         )
     try:
-        return PromptFormat(**facts, user=user, system=system, examples=examples)
+        return PromptFormat(**{**facts, "user": user, "system": system, "examples": examples})
     except ValidationError as error:
         raise PromptInvalid(f"{base}: {describe(error)}") from error
 
 
 def _from_transformers_files(base: Path) -> dict[str, Any]:
     tokenizer = _read_json(base / "tokenizer_config.json")
-    template_file = base / "chat_template.jinja"
-    template = (
-        template_file.read_text(encoding="utf-8")
-        if template_file.is_file()
-        else tokenizer.get("chat_template")
-    )
     generation = _read_json(base / "generation_config.json")
     eos = generation.get("eos_token_id", read_config(base).get("eos_token_id"))
     return {
-        "chat_template": template,
+        "chat_template": _template(base, tokenizer.get("chat_template")),
         "bos_token": _token(tokenizer.get("bos_token")),
         "eos_token": _token(tokenizer.get("eos_token")),
         "stop_token_ids": eos if isinstance(eos, list) else [] if eos is None else [eos],
     }
+
+
+def _template(base: Path, configured: Any) -> Any:
+    file = base / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    if isinstance(configured, list):  # several, as [{"name": …, "template": …}]
+        named = {t.get("name"): t.get("template") for t in configured if isinstance(t, dict)}
+        return named.get("default")
+    return configured
 
 
 def _token(value: Any) -> str:
@@ -62,6 +67,11 @@ def _token(value: Any) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    except (OSError, ValueError) as error:
+        raise PromptInvalid(f"{path}: cannot be read ({error}); fetch the base again") from error
+    if not isinstance(value, dict):
+        raise PromptInvalid(f"{path}: expected a JSON object, found {type(value).__name__}")
+    return value

@@ -7,13 +7,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-_LOG_EVERY_S = 15.0
+_LOG_EVERY_S: Final = 15.0
+_WIDE: Final = 10_000
 
 
 def print_json(value: Any) -> None:
@@ -21,14 +23,21 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
-    """Print a table to stdout; cells are plain text, never markup."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = ""
+) -> None:
+    """Print a table to stdout; cells are plain text, never markup. Wraps on a terminal only."""
     table = Table(title=title or None, title_justify="left", show_edge=False, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(Text(column), overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell).replace("[", r"\[") for cell in row))
-    Console().print(table)
+        table.add_row(*(Text(_printable(str(cell))) for cell in row))
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+
+
+def _printable(cell: str) -> str:
+    # A licence or a prompt of somebody's adapter must not be able to drive the terminal.
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in cell)
 
 
 def note(message: str) -> None:

@@ -8,11 +8,13 @@ from typing import Final, Self
 
 from adapters.errors import InvalidId
 
-_LANGUAGE: Final = r"[a-z]{2,3}(?:_[a-z0-9]{2,8})*"
+# Bounded, since an id names a folder: no file system takes a name of more than 255 bytes.
+_LANGUAGE: Final = r"[a-z]{2,3}(?:_[a-z0-9]{2,8}){0,3}"
 _DOMAIN: Final = r"[a-z][a-z0-9_.]{0,62}"
 _PAIR_RE: Final = re.compile(rf"(?P<source>{_LANGUAGE})-(?P<target>{_LANGUAGE})")
 _ID_RE: Final = re.compile(rf"(?P<domain>{_DOMAIN})-(?:(?P<mul>mul)|(?P<pair>{_PAIR_RE.pattern}))")
 _ALIAS_RE: Final = re.compile(r"[a-z][a-z0-9_.-]{0,31}")
+_VERSION_RE: Final = re.compile(r"[1-9][0-9]{0,8}")
 _DIGEST_RE: Final = re.compile(r"sha256:[0-9a-f]{12,64}")
 STABLE: Final = "stable"
 
@@ -24,41 +26,48 @@ class LanguagePair:
     source: str
     target: str
 
+    def __post_init__(self) -> None:
+        if _PAIR_RE.fullmatch(f"{self.source}-{self.target}") is None:
+            raise _bad_pair(f"{self.source}-{self.target}")
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the pair written as `en-fr`. Raises InvalidId."""
         match = _PAIR_RE.fullmatch(text)
         if match is None:
-            raise InvalidId(
-                f"language pair {text!r}: expected SOURCE-TARGET such as 'en-fr' or 'en-zh_hant'"
-            )
+            raise _bad_pair(text)
         return cls(match["source"], match["target"])
 
     def __str__(self) -> str:
         return f"{self.source}-{self.target}"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class AdapterId:
     """`domain-src-tgt`, or `domain-mul` (pair is None) for an adapter of several pairs."""
 
     domain: str
     pair: LanguagePair | None
 
+    def __post_init__(self) -> None:
+        # An id becomes a path, so there is no way to make one that was not looked at.
+        if "-" in self.domain or not _is_id(str(self)):
+            raise _bad_id(str(self))
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the id written as `k8s-en-zh`. Raises InvalidId (also for `..` and `/`)."""
         match = _ID_RE.fullmatch(text)
-        if match is None or ".." in text:
-            raise InvalidId(
-                f"adapter id {text!r}: expected DOMAIN-SOURCE-TARGET such as 'k8s-en-zh', "
-                "or DOMAIN-mul; lower case, a domain has no '-'"
-            )
+        if match is None or not _is_id(text):
+            raise _bad_id(text)
         pair = None if match["mul"] else LanguagePair(match["source"], match["target"])
         return cls(match["domain"], pair)
 
     def __str__(self) -> str:
         return f"{self.domain}-{self.pair or 'mul'}"
+
+    def __lt__(self, other: AdapterId) -> bool:
+        return str(self) < str(other)
 
 
 @dataclass(frozen=True)
@@ -68,24 +77,20 @@ class AdapterRef:
     id: AdapterId
     selector: str = STABLE
 
+    def __post_init__(self) -> None:
+        known = (_VERSION_RE.fullmatch, _DIGEST_RE.fullmatch, _ALIAS_RE.fullmatch)
+        if not any(matches(self.selector) for matches in known):
+            raise InvalidId(
+                f"{f'{self.id}@{self.selector:.80}'!r}: after '@' expected a version (3), an alias "
+                "(stable, canary) or a digest (sha256: and at least 12 hex digits)"
+            )
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the reference written as `k8s-en-zh@3`. Raises InvalidId."""
         name, at, selector = text.partition("@")
         adapter_id = AdapterId.parse(name)
-        if not at:
-            return cls(adapter_id)
-        known = (
-            (selector.isascii() and selector.isdecimal() and not selector.startswith("0"))
-            or _DIGEST_RE.fullmatch(selector)
-            or is_alias(selector)
-        )
-        if not known:
-            raise InvalidId(
-                f"{text!r}: after '@' expected a version (3), an alias (stable, canary) "
-                "or a digest (sha256: and at least 12 hex digits)"
-            )
-        return cls(adapter_id, selector)
+        return cls(adapter_id, selector) if at else cls(adapter_id)
 
     @property
     def version(self) -> int | None:
@@ -104,3 +109,20 @@ class AdapterRef:
 def is_alias(text: str) -> bool:
     """Return whether `text` may be the name of an alias."""
     return _ALIAS_RE.fullmatch(text) is not None
+
+
+def _is_id(text: str) -> bool:
+    return _ID_RE.fullmatch(text) is not None and ".." not in text
+
+
+def _bad_pair(text: str) -> InvalidId:
+    return InvalidId(
+        f"language pair {text[:80]!r}: expected SOURCE-TARGET such as 'en-fr' or 'en-zh_hant'"
+    )
+
+
+def _bad_id(text: str) -> InvalidId:
+    return InvalidId(
+        f"adapter id {text[:150]!r}: expected DOMAIN-SOURCE-TARGET such as 'k8s-en-zh', "
+        "or DOMAIN-mul; lower case, a domain has no '-'"
+    )

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
-from adapters.base_model import BaseModelRef
-from adapters.errors import BaseModelNotFound, FileMissing
+from pydantic import ValidationError
+
+from adapters.base_model import BaseModelRef, read_card
+from adapters.errors import BaseModelNotFound, FileMissing, ManifestInvalid
 from adapters.ids import AdapterId, LanguagePair
 from adapters.locations import bases_root
-from adapters.manifest import CONFIG_FILE, WEIGHTS_FILE, AdapterManifest, Weights, hash_files
+from adapters.manifest import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    AdapterManifest,
+    Weights,
+    describe,
+    hash_files,
+)
 from adapters.prompt import PromptFormat
 from adapters.verify import read_peft_config, verify_tensors
+
+
+_HUB_ID_RE: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,8 @@ def find_adapter(path_or_hub_id: str) -> Path:
     folder = Path(path_or_hub_id).expanduser()
     if folder.is_dir():
         return folder
+    if _HUB_ID_RE.fullmatch(path_or_hub_id) is None:
+        raise FileMissing(f"{folder}: no such folder; give the path of a PEFT adapter, or a hub id")
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -48,7 +64,7 @@ def detect_base(folder: Path) -> Path:
     """Return the base model's folder that adapter_config.json names. Raises BaseModelNotFound."""
     named = str(read_peft_config(folder).get("base_model_name_or_path") or "")
     candidates = [Path(named), bases_root() / named, bases_root() / Path(named).name]
-    for candidate in candidates if named else []:
+    for candidate in [*candidates, *_fetched_from(named)] if named else []:
         if (candidate / "config.json").is_file():
             return candidate
     raise BaseModelNotFound(
@@ -71,21 +87,31 @@ def draft_of(folder: Path, base: Path, contract: ImportedContract) -> AdapterMan
             "save the adapter with save_pretrained(safe_serialization=True)"
         )
     rank = verify_tensors(weights, config, base=base)
-    targets = config.get("target_modules") or ["unknown"]
-    return AdapterManifest(
-        id=contract.id,
-        version=1,
-        created=datetime.now(UTC),
-        domain=contract.id.domain,
-        pairs=contract.pairs,
-        base=BaseModelRef.read(base),
-        prompt=contract.prompt,
-        weights=Weights(
-            rank=rank,
-            alpha=float(config.get("lora_alpha") or rank),
-            target_modules=tuple(sorted([targets] if isinstance(targets, str) else targets)),
-            files=hash_files(folder),
-        ),
-        licence=contract.licence,
-        limitations="Imported: its training data and quality are not known to this registry.",
-    )
+    targets = config["target_modules"]
+    try:
+        return AdapterManifest(
+            id=contract.id,
+            version=1,
+            created=datetime.now(UTC),
+            domain=contract.id.domain,
+            pairs=contract.pairs,
+            base=BaseModelRef.read(base),
+            prompt=contract.prompt,
+            weights=Weights(
+                rank=rank,
+                alpha=float(config["lora_alpha"]),
+                target_modules=tuple(sorted([targets] if isinstance(targets, str) else targets)),
+                files=hash_files(folder),
+            ),
+            licence=contract.licence,
+            limitations="Imported: its training data and quality are not known to this registry.",
+        )
+    except ValidationError as error:
+        raise ManifestInvalid(f"{folder}: {describe(error)}") from error
+
+
+def _fetched_from(source: str) -> list[Path]:
+    """Return the fetched bases whose note names `source` as their name or origin."""
+    fetched = sorted(bases_root().glob("*/")) if bases_root().is_dir() else []
+    cards = [(folder, read_card(folder)) for folder in fetched]
+    return [f for f, c in cards if c.get("name") == source or c.get("source") == f"hub:{source}"]

@@ -6,12 +6,20 @@ import hashlib
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from adapters.base_model import BaseModelRef
-from adapters.errors import InvalidId, ManifestInvalid
+from adapters.errors import FileCorrupt, FileMissing, InvalidId, ManifestInvalid
 from adapters.ids import AdapterId, LanguagePair
 from adapters.prompt import PromptFormat
 
@@ -19,18 +27,24 @@ MANIFEST_FILE: Final = "manifest.json"
 CONFIG_FILE: Final = "adapter_config.json"
 WEIGHTS_FILE: Final = "adapter_model.safetensors"
 SHA256: Final = r"^[0-9a-f]{64}$"
+_SHOWN: Final = 60
 
 
 def _pair(value: object) -> object:
+    # Only a string or the type itself: pydantic would build a dataclass from a mapping as well.
+    if isinstance(value, LanguagePair):
+        return value
     try:
-        return LanguagePair.parse(value) if isinstance(value, str) else value
+        return LanguagePair.parse(str(value))
     except InvalidId as error:
         raise ValueError(str(error)) from error
 
 
 def _id(value: object) -> object:
+    if isinstance(value, AdapterId):
+        return value
     try:
-        return AdapterId.parse(value) if isinstance(value, str) else value
+        return AdapterId.parse(str(value))
     except InvalidId as error:
         raise ValueError(str(error)) from error
 
@@ -40,8 +54,8 @@ Id = Annotated[AdapterId, BeforeValidator(_id), PlainSerializer(str)]
 
 
 class _Part(BaseModel):
-    # strict=False where JSON has only lists and strings; unknown keys are always an error.
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # NaN and infinity are no JSON: a score that is not a number is a fault of who computed it.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Decoding(_Part):
@@ -127,7 +141,7 @@ class Gate(_Part):
 class AdapterManifest(_Part):
     """The contract of one immutable version of an adapter."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     schema_: Literal[1] = Field(default=1, alias="schema")
     id: Id
@@ -147,6 +161,20 @@ class AdapterManifest(_Part):
     licence: str
     limitations: str = ""
     digest: str = Field(default="", pattern=r"^(sha256:[0-9a-f]{64})?$")
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if self.domain != self.id.domain:
+            raise ValueError(f"domain is {self.domain!r}, the id {self.id} says {self.id.domain!r}")
+        if len(set(self.pairs)) != len(self.pairs):
+            raise ValueError("a pair is named twice")
+        if self.id.pair is not None and self.pairs != (self.id.pair,):
+            found = ", ".join(map(str, self.pairs))
+            raise ValueError(f"the id {self.id} is of {self.id.pair}, pairs says {found}")
+        beyond = [t for t in self.prompt.stop_token_ids if t >= self.base.vocab_size]
+        if beyond:
+            raise ValueError(f"stop tokens {beyond} lie beyond the base's {self.base.vocab_size}")
+        return self
 
     @property
     def digest12(self) -> str:
@@ -169,19 +197,34 @@ class AdapterManifest(_Part):
         return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
-    def read(cls, folder: Path) -> AdapterManifest:
+    def read(cls, folder: Path) -> Self:
         """Return the manifest in `folder`, its own digest checked. Raises ManifestInvalid."""
+        manifest = cls.read_draft(folder)
+        if not manifest.digest:
+            raise ManifestInvalid(
+                f"{folder / MANIFEST_FILE}: has no digest, so it is a draft; "
+                "`dragoman adapters publish` makes a version of it"
+            )
+        return manifest
+
+    @classmethod
+    def read_draft(cls, folder: Path) -> Self:
+        """Return the manifest in `folder`; its digest may still be empty. Raises ManifestInvalid."""
         path = folder / MANIFEST_FILE
         try:
-            manifest = cls.model_validate_json(path.read_bytes())
+            manifest = cls.model_validate_json(
+                path.read_bytes(), strict=True, by_alias=True, by_name=False
+            )
         except OSError as error:
             raise ManifestInvalid(f"{path}: cannot be read ({error.strerror})") from error
         except ValidationError as error:
             raise ManifestInvalid(f"{path}: {describe(error)}") from error
+        if "schema_" not in manifest.model_fields_set:
+            raise ManifestInvalid(f'{path}: schema: expected "schema": 1, found none')
         expected = manifest.compute_digest()
-        if manifest.digest != expected:
+        if manifest.digest not in ("", expected):
             raise ManifestInvalid(
-                f"{path}: digest says {manifest.digest or 'nothing'}, content gives {expected}; "
+                f"{path}: digest says {manifest.digest}, content gives {expected}; "
                 "versions are immutable: restore the file, or publish a new version"
             )
         return manifest
@@ -191,16 +234,32 @@ def describe(error: ValidationError) -> str:
     """Return every fault of a pydantic error in one line: where, what, and what was found."""
     return "; ".join(
         f"{'.'.join(map(str, fault['loc'])) or 'document'}: {fault['msg']}"
-        + (f" (found {fault['input']!r:.60})" if fault["type"] != "missing" else "")
-        for fault in error.errors()
+        + ("" if fault["type"] == "missing" else f" (found {_found(fault['input'])})")
+        for fault in error.errors(include_url=False)
     )
 
 
-def hash_files(folder: Path, names: tuple[str, ...] = (CONFIG_FILE, WEIGHTS_FILE)) -> dict[str, FileHash]:
-    """Return hash and size of the files in `folder` that a version consists of."""
+def _found(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
+
+
+def hash_files(
+    folder: Path, names: tuple[str, ...] = (CONFIG_FILE, WEIGHTS_FILE)
+) -> dict[str, FileHash]:
+    """Return hash and size of the files in `folder` that a version consists of.
+
+    Raises FileMissing, FileCorrupt.
+    """
     hashes = {}
     for name in names:
-        with (folder / name).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        hashes[name] = FileHash(sha256=digest, size_bytes=(folder / name).stat().st_size)
+        path = folder / name
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                hashes[name] = FileHash(sha256=digest, size_bytes=file.tell())
+        except FileNotFoundError as error:
+            raise FileMissing(f"{path}: no such file; expected a PEFT adapter folder") from error
+        except OSError as error:
+            raise FileCorrupt(f"{path}: cannot be read ({error.strerror})") from error
     return hashes

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import string
 from functools import lru_cache
-from typing import Final
+from typing import Annotated, Final
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -36,6 +36,9 @@ LANGUAGE_NAMES: Final = {
 }  # fmt: skip
 
 
+TokenId = Annotated[int, Field(ge=0)]
+
+
 class Example(BaseModel):
     """One worked example inside a prompt."""
 
@@ -55,19 +58,30 @@ class PromptFormat(BaseModel):
     chat_template: str
     bos_token: str = ""
     eos_token: str = ""
-    stop_token_ids: tuple[int, ...] = Field(min_length=1, strict=False)
+    stop_token_ids: tuple[TokenId, ...] = Field(min_length=1, strict=False)
     examples: tuple[Example, ...] = Field(default=(), strict=False)
 
     @field_validator("user")
     @classmethod
     def _one_text_field(cls, user: str) -> str:
-        fields = [name for _, name, _, _ in string.Formatter().parse(user) if name is not None]
+        fields = _fields_of(user)
         if fields.count("text") != 1 or not set(fields) <= _FIELDS:
             raise ValueError(
                 f"user message needs {{text}} once and may use {{source}} and {{target}}, "
-                f"found {fields}"
+                f"found {fields}; write {{{{ and }}}} for braces"
             )
         return user
+
+    @field_validator("system")
+    @classmethod
+    def _language_fields(cls, system: str | None) -> str | None:
+        fields = _fields_of(system or "")
+        if not set(fields) <= _FIELDS - {"text"}:
+            raise ValueError(
+                f"system message may use {{source}} and {{target}}, found {fields}; "
+                "write {{ and }} for braces"
+            )
+        return system
 
     def encode(self, text: str, pair: LanguagePair, tokenizer: Tokenizer) -> list[int]:
         """Return the prompt's token ids (BOS included) that ask for a translation of `text`."""
@@ -128,8 +142,21 @@ def _render(fmt: PromptFormat, messages: list[dict[str, str]]) -> str:
             bos_token=fmt.bos_token,
             eos_token=fmt.eos_token,
         )
-    except jinja2.TemplateError as error:
-        raise PromptInvalid(f"the chat template cannot be rendered: {error}") from error
+    except Exception as error:  # a template can raise anything: it is a program
+        raise PromptInvalid(
+            f"the chat template cannot be rendered: {type(error).__name__}: {error}; "
+            "take the base model's own, or mend it"
+        ) from error
+
+
+def _fields_of(message: str) -> list[str]:
+    fields = []
+    for _, name, spec, conversion in string.Formatter().parse(message):
+        if name is None:
+            continue
+        # `{text!r}` and `{text:.9}` would change the segment that is put there.
+        fields.append(f"{name}{f'!{conversion}' if conversion else ''}{f':{spec}' if spec else ''}")
+    return fields
 
 
 def _raise_exception(message: str) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from tokenizers import Tokenizer as _FastTokenizer
 
-from adapters.errors import BaseModelNotFound
+from adapters.errors import BaseModelNotFound, RequestInvalid
 
 
 class Tokenizer(Protocol):
@@ -34,26 +34,66 @@ class BaseTokenizer:
         self._text = text
         # Users' segments must not be able to close a turn or open a system message.
         self._text.encode_special_tokens = True
+        # What an unknown character becomes (`<unk>`, or bytes) is special in name only.
+        unknown = text.encode("\ue000", add_special_tokens=False).ids
+        added = markup.get_added_tokens_decoder().items()
+        self._control = {i: t.content for i, t in added if t.special and i not in unknown}
+        for tokenizer in (markup, text):
+            # A file saved during training may say "cut at 512": prompts are never cut or padded.
+            tokenizer.no_truncation()
+            tokenizer.no_padding()
 
     @classmethod
     def load(cls, base: Path) -> Self:
         """Return the tokenizer of the base model in folder `base`. Raises BaseModelNotFound."""
         path = base / "tokenizer.json"
-        if not path.is_file():
+        try:
+            data = path.read_text(encoding="utf-8")
+            return cls(_FastTokenizer.from_str(data), _FastTokenizer.from_str(data))
+        except FileNotFoundError as error:
             raise BaseModelNotFound(
                 f"{path}: no such file; a base model folder needs tokenizer.json "
                 "(`dragoman base list` shows the folders that can be fetched)"
-            )
-        data = path.read_text(encoding="utf-8")
-        return cls(_FastTokenizer.from_str(data), _FastTokenizer.from_str(data))
+            ) from error
+        except Exception as error:  # the library raises plain Exception
+            raise BaseModelNotFound(
+                f"{path}: cannot be read as a tokenizer ({error}); fetch the base model again"
+            ) from error
 
     def encode_markup(self, text: str) -> list[int]:
         """Return ids; control tokens such as `<start_of_turn>` are recognised."""
         return list(self._markup.encode(text, add_special_tokens=False).ids)
 
     def encode_text(self, text: str) -> list[int]:
-        """Return ids; what looks like a control token is plain text."""
-        return list(self._text.encode(text, add_special_tokens=False).ids)
+        """Return ids; what looks like a control token is plain text. Raises RequestInvalid."""
+        try:
+            ids = list(self._text.encode(text, add_special_tokens=False).ids)
+        except TypeError as error:
+            raise RequestInvalid(
+                f"the text is no valid Unicode ({ascii(text)[:60]}): "
+                "a lone surrogate; send text that can be written as UTF-8"
+            ) from error
+        control = self._control.keys() & ids
+        if not control:
+            return ids
+        # A model with the token as a whole word in its vocabulary (Unigram, WordLevel, BPE with
+        # ignore_merges) finds it without the added-token rule; apart, its letters mean nothing.
+        return self._encode_apart(text, self._control[min(control)])
+
+    def _encode_apart(self, text: str, token: str) -> list[int]:
+        first, *rest = text.split(token)
+        if not rest or len(token) < 2:
+            raise RequestInvalid(
+                f"the text {ascii(text)[:60]} contains the control token {token!r}, which this "
+                "base model's tokenizer cannot write as plain text; remove it"
+            )
+        ids = self.encode_text(first) if first else []
+        for piece in rest:
+            ids += [*self._encode_letters(token), *(self.encode_text(piece) if piece else [])]
+        return ids
+
+    def _encode_letters(self, token: str) -> list[int]:
+        return [*self.encode_text(token[0]), *self.encode_text(token[1:])]
 
     def decode(self, ids: list[int]) -> str:
         """Return the text of `ids` without control tokens."""

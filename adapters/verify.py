@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from adapters.errors import (
     UnsupportedAdapter,
 )
 from adapters.manifest import CONFIG_FILE, WEIGHTS_FILE, AdapterManifest, FileHash, hash_files
+from adapters.peft_config import RankRule, verify_peft_config
 
 _PICKLES: Final = frozenset({".bin", ".pt", ".pth", ".pkl", ".ckpt"})
 _KEY_RE: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
@@ -34,20 +36,7 @@ _EXPONENT: Final[dict[str, tuple[type[np.unsignedinteger[Any]], int]]] = {
     "F16": (np.uint16, 0x7C00),
     "F32": (np.uint32, 0x7F800000),
 }
-# PEFT settings that vLLM 0.32 refuses or would silently ignore, and the value that is harmless.
-_PLAIN_LORA: Final[dict[str, tuple[object, ...]]] = {
-    "use_dora": (None, False),
-    "bias": (None, "none"),
-    "lora_bias": (None, False),
-    "modules_to_save": (None, []),
-    "trainable_token_indices": (None, [], {}),
-    "fan_in_fan_out": (None, False),
-    "use_qalora": (None, False),
-    "alora_invocation_tokens": (None, []),
-    "layer_replication": (None, []),
-    "target_parameters": (None, []),
-    "megatron_config": (None, {}),
-}
+_NAME_RE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
 def verify_adapter(
@@ -77,14 +66,19 @@ def verify_adapter(
 
 def verify_files(folder: Path, files: dict[str, FileHash]) -> None:
     """Raise unless every file is there, inside the folder, no pickle, and hashes as written."""
-    for pickle in sorted(p.name for p in folder.glob("*") if p.suffix in _PICKLES):
+    verify_names(files)
+    if folder.is_symlink():
+        raise UnsafeFile(f"{folder}: a link; versions are folders of their own")
+    strangers = [p for p in sorted(folder.glob("*")) if p.name not in files and _is_weights(p)]
+    for stranger in strangers:
         raise UnsafeFile(
-            f"{folder / pickle}: pickle weights can run code and are never loaded; "
-            "save the adapter as safetensors (save_pretrained(safe_serialization=True))"
+            f"{stranger}: weights that the manifest does not name; pickle weights can run code and "
+            "are never loaded: remove the file, or save the adapter as safetensors "
+            "(save_pretrained(safe_serialization=True))"
         )
     for name in sorted({*files, CONFIG_FILE, WEIGHTS_FILE}):
         path = folder / name
-        if Path(name).name != name or path.is_symlink():
+        if path.is_symlink():
             raise UnsafeFile(f"{path}: files of an adapter lie in its folder and are no links")
         if not path.is_file():
             raise FileMissing(f"{path}: no such file; restore it or publish a new version")
@@ -98,26 +92,35 @@ def verify_files(folder: Path, files: dict[str, FileHash]) -> None:
             )
 
 
+def verify_names(files: Iterable[str]) -> None:
+    """Raise UnsafeFile unless every name is a plain one that stays inside its folder."""
+    for name in files:
+        if _NAME_RE.fullmatch(name) is None or Path(name).suffix.lower() in _PICKLES:
+            raise UnsafeFile(
+                f"{name!r}: no name for a file of an adapter; expected letters, digits, '_', '-' "
+                "and '.' in a name of its own folder, and no pickle"
+            )
+
+
+def _is_weights(path: Path) -> bool:
+    return path.suffix.lower() in _PICKLES | {".safetensors"}
+
+
 def read_peft_config(folder: Path) -> dict[str, Any]:
-    """Return adapter_config.json if it is a LoRA that vLLM serves. Raises UnsupportedAdapter."""
+    """Return adapter_config.json if it is a LoRA that vLLM serves. Raises AdapterRejected."""
     path = folder / CONFIG_FILE
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FileMissing(f"{path}: no such file; expected a PEFT adapter folder") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FileCorrupt(f"{path}: not readable JSON: {error}") from error
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         kind = config.get("peft_type") if isinstance(config, dict) else type(config).__name__
         raise UnsupportedAdapter(
             f"{path}: expected peft_type 'LORA', found {kind!r}; convert or merge it first"
         )
-    for key, harmless in _PLAIN_LORA.items():
-        if config.get(key) not in harmless:
-            raise UnsupportedAdapter(
-                f"{path}: {key}={config[key]!r} cannot be served by vLLM as it is; "
-                "convert it to a plain LoRA, or merge it into the base"
-            )
+    verify_peft_config(path, config)
     return config
 
 
@@ -136,10 +139,8 @@ def verify_tensors(path: Path, config: dict[str, Any], *, base: Path | None) -> 
                 f"{path}: tensor {key!r} of shape {shape} is no LoRA matrix of a linear layer"
             )
         modules.setdefault(match["module"], {})[match["side"]] = shape
-    if not modules:
-        raise FileCorrupt(f"{path}: holds no tensors")
     base_shapes = weight_shapes(base) if base else None
-    ranks = _RankRule(config)
+    ranks = RankRule(config)
     return max(
         _verify_module(path, module, sides, ranks.of(module), base_shapes)
         for module, sides in modules.items()
@@ -172,43 +173,37 @@ def _verify_module(
     return rank
 
 
-class _RankRule:
-    """The rank of each module after PEFT's `r` and `rank_pattern`."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        self._default = int(config.get("r") or 0)
-        self._patterns: dict[str, int] = dict(config.get("rank_pattern") or {})
-
-    def of(self, module: str) -> int:
-        for pattern, rank in self._patterns.items():
-            if re.match(rf"(.*\.)?({pattern})$", module):
-                return int(rank)
-        return self._default
-
-
 def _read_finite_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     try:
-        header, data_start = _read_header(path)
         with safe_open(path, framework="numpy"):
-            pass  # the library's own checks: offsets, sizes, no overlap, no gap
+            pass  # the library's own checks: header, offsets, sizes, no overlap, no gap
+        header, data_start = _read_header(path)
+    except FileNotFoundError as error:
+        raise FileMissing(f"{path}: no such file; restore it or publish a new version") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise FileCorrupt(f"{path}: not a readable safetensors file: {error}") from error
-    raw = np.memmap(path, dtype=np.uint8, mode="r", offset=data_start)
     shapes = {}
     for key, entry in header.items():
-        dtype, (start, end) = entry["dtype"], entry["data_offsets"]
-        if dtype not in _EXPONENT:
+        shapes[key] = tuple(entry["shape"])
+        if 0 in shapes[key]:
+            raise ShapeMismatch(f"{path}: tensor {key!r} is empty, shape {shapes[key]}")
+        if entry["dtype"] not in _EXPONENT:
             raise UnsupportedAdapter(
-                f"{path}: tensor {key!r} is {dtype}; expected one of {', '.join(_EXPONENT)}"
+                f"{path}: tensor {key!r} is {entry['dtype']}; "
+                f"expected one of {', '.join(_EXPONENT)}"
             )
-        word, mask = _EXPONENT[dtype]
+    if not shapes:
+        raise FileCorrupt(f"{path}: holds no tensors")
+    raw = np.memmap(path, dtype=np.uint8, mode="r", offset=data_start)
+    for key, entry in header.items():
+        word, mask = _EXPONENT[entry["dtype"]]
+        start, end = entry["data_offsets"]
         bits = np.frombuffer(raw[start:end].tobytes(), dtype=word)
         if bool(np.any((bits & word(mask)) == mask)):
             raise NonFiniteWeights(
                 f"{path}: tensor {key!r} holds NaN or infinity; training diverged, "
                 "train again with a lower learning rate"
             )
-        shapes[key] = tuple(entry["shape"])
     return shapes
 
 
@@ -217,8 +212,6 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     # Read by hand because numpy has no bfloat16, and torch is not a dependency here.
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
-        if size > 100_000_000:
-            raise ValueError(f"header of {size} bytes")
         header = json.loads(file.read(size))
     header.pop("__metadata__", None)
     return dict(header), 8 + size

@@ -133,11 +133,12 @@ def fingerprints() -> dict[str, str]:
 
 
 def digest(*files: Path) -> str:
-    """Return one sha256 of the files, the checkout's path and the Python version."""
+    """Return one sha256 of the files less comments, the checkout's path and Python's version."""
     # The path, because a venv's scripts and the editable install hold it.
     state = hashlib.sha256(f"{ROOT}\n{sys.version_info[:2]}\n".encode())
     for file in files:
-        state.update(file.read_bytes())
+        lines = file.read_bytes().splitlines(keepends=True)
+        state.update(b"".join(line for line in lines if not line.lstrip().startswith(b"#")))
     return state.hexdigest()
 
 

@@ -58,15 +58,16 @@ class ContractModels(OpenAIServingModels):
         shown = next(
             (v for v in versions if v.manifest.version == aliases.get(STABLE)), versions[-1]
         )
-        return ModelCard(
-            id=str(adapter_id),
-            created=int(shown.manifest.created.timestamp()),
-            owned_by="dragoman",
-            root=shown.manifest.base.name,
-            parent=self.base_model_paths[0].name,
-            max_model_len=self.model_config.max_model_len,
-            **{"dragoman": self._facts(shown, aliases)},
-        )
+        card = {
+            "id": str(adapter_id),
+            "created": int(shown.manifest.created.timestamp()),
+            "owned_by": "dragoman",
+            "root": shown.manifest.base.name,
+            "parent": self.base_model_paths[0].name,
+            "max_model_len": self.model_config.max_model_len,
+            "dragoman": self._facts(shown, aliases),
+        }
+        return ModelCard.model_validate(card)
 
     def _facts(self, shown: Published, aliases: dict[str, int]) -> dict[str, Any]:
         manifest = shown.manifest

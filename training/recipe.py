@@ -10,6 +10,7 @@ from typing import Any, Final, Self, TypeVar
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
+from adapters.base_prompt import prompt_for_base
 from adapters.errors import RecipeInvalid
 from adapters.ids import AdapterId, LanguagePair
 from adapters.manifest import Decoding, Id
@@ -55,17 +56,10 @@ class PromptSection(Section):
             ) from error
         return text
 
-    def complete(self, base_prompt: dict[str, Any]) -> PromptFormat:
-        """Return the whole format; `base_prompt` is `prompt` of the base's card."""
-        return PromptFormat(
-            system=self.system,
-            user=self.user,
-            examples=self.examples,
-            chat_template=base_prompt["chat_template"],
-            bos_token=base_prompt.get("bos_token", ""),
-            eos_token=base_prompt.get("eos_token", ""),
-            stop_token_ids=tuple(base_prompt["stop_token_ids"]),
-        )
+    def complete(self, base: Path, *, examples: tuple[Example, ...] = ()) -> PromptFormat:
+        """Return the whole format for the model in folder `base`, with `examples` added."""
+        shown = (*self.examples, *examples)
+        return prompt_for_base(base, user=self.user, system=self.system, examples=shown)
 
 
 class EvaluateSection(Section):
@@ -127,7 +121,8 @@ class Recipe(Section):
     @property
     def pair(self) -> LanguagePair:
         """The languages of the adapter."""
-        assert self.id.pair is not None, "checked when the recipe was read"
+        if self.id.pair is None:
+            raise RecipeInvalid(f"{self.id} is of several pairs, and a recipe trains one")
         return self.id.pair
 
     @property

@@ -72,7 +72,10 @@ def split(segments: list[Segment], rule: SplitRule) -> Split:
     dev = _take([name for name in order if name not in test], units, rule.dev)
     _require(rule, units, test=test, dev=dev, by=by)
     parts = {"test": test, "dev": dev, "train": set(order) - test - dev}
-    chosen = {part: [s for n in order if n in names for s in units[n]] for part, names in parts.items()}
+    chosen = {
+        part: [segment for name in order if name in names for segment in units[name]]
+        for part, names in parts.items()
+    }
     return _without_leaks(chosen, by)
 
 
@@ -120,12 +123,13 @@ def _take(order: list[str], units: dict[str, list[Segment]], size: int) -> set[s
 def _require(
     rule: SplitRule, units: dict[str, list[Segment]], *, test: set[str], dev: set[str], by: str
 ) -> None:
-    found = {part: sum(len(units[n]) for n in names) for part, names in (("test", test), ("dev", dev))}
-    rest = sum(map(len, units.values())) - sum(found.values())
-    if found["test"] < rule.test or found["dev"] < rule.dev or rest < 1:
+    in_test, in_dev = (sum(len(units[name]) for name in names) for names in (test, dev))
+    total = sum(map(len, units.values()))
+    rest = total - in_test - in_dev
+    if in_test < rule.test or in_dev < rule.dev or rest < 1:
         raise DataInvalid(
-            f"split by {by}: {sum(map(len, units.values()))} segments in {len(units)} units give "
-            f"test {found['test']} of {rule.test}, dev {found['dev']} of {rule.dev}, train {rest}; "
+            f"split by {by}: {total} segments in {len(units)} units give "
+            f"test {in_test} of {rule.test}, dev {in_dev} of {rule.dev}, train {rest}; "
             "add data, lower split.test and split.dev, or set split.by: hash"
         )
 

@@ -76,7 +76,7 @@ class _Loader(yaml.SafeLoader):
 
 
 _SCALARS: Final[tuple[tuple[str, str, Callable[[str], Any]], ...]] = (
-    ("null", r"~|null|Null|NULL|", lambda text: None),
+    ("null", r"~|null|Null|NULL|", lambda _: None),
     ("bool", r"true|True|TRUE|false|False|FALSE", lambda text: text.lower() == "true"),
     ("int", r"[-+]?[0-9]+", int),
     ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", float),
@@ -93,7 +93,8 @@ def _value(node: yaml.Node, path: Path, document: Document, *, seen: set[int]) -
     document.places.setdefault(path, place)
     if not isinstance(node, yaml.ScalarNode):
         if id(node) in seen:
-            document.faults.append(Fault(place, "aliases (*name) are not read; write the value out"))
+            message = "aliases (*name) are not read; write the value out"
+            document.faults.append(Fault(place, message))
             return None
         seen.add(id(node))
     if isinstance(node, yaml.MappingNode):

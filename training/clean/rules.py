@@ -16,7 +16,8 @@ from training.clean.placeholders import placeholders
 from training.corpus.segment import Segment
 from training.section import Section
 
-# Below this many more columns a ratio says nothing: "Add" is "Hinzufügen", and menus are wordier still.
+# Below this many more columns a ratio says nothing: "Add" is "Hinzufügen", "Match Brackets" is
+# "Mettre en évidence les parenthèses".
 _RATIO_SLACK: Final = 30
 
 

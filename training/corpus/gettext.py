@@ -15,6 +15,9 @@ from training.corpus.segment import Segment
 # The plural form that a variable count most often takes: 5 is "many" where languages have it.
 _TYPICAL_PLURAL = 5
 
+_Entry = polib.POEntry | polib.MOEntry
+_Catalogue = polib.POFile | polib.MOFile
+
 
 def read_gettext(path: Path) -> Iterator[Segment]:
     """Yield the translated messages of one catalogue. Raises DataInvalid.
@@ -24,7 +27,8 @@ def read_gettext(path: Path) -> Iterator[Segment]:
     """
     catalogue = _open(path)
     plural_form = _plural_form(catalogue, path)
-    for number, entry in enumerate(catalogue, start=1):
+    entries: list[_Entry] = list(catalogue)  # type: ignore[arg-type]  # stubs name their base class
+    for number, entry in enumerate(entries, start=1):
         if entry.obsolete or "fuzzy" in entry.flags or not entry.msgid:
             continue
         line = getattr(entry, "linenum", None) or number
@@ -32,7 +36,7 @@ def read_gettext(path: Path) -> Iterator[Segment]:
             yield Segment(source, target, _document(entry, path), str(path), line)
 
 
-def _open(path: Path) -> polib.POFile | polib.MOFile:
+def _open(path: Path) -> _Catalogue:
     try:
         if path.suffix == ".mo":
             return polib.mofile(str(path))
@@ -44,9 +48,7 @@ def _open(path: Path) -> polib.POFile | polib.MOFile:
         ) from error
 
 
-def _texts(
-    entry: polib.POEntry | polib.MOEntry, plural_form: Callable[[int], int]
-) -> Iterator[tuple[str, str]]:
+def _texts(entry: _Entry, plural_form: Callable[[int], int]) -> Iterator[tuple[str, str]]:
     if not entry.msgid_plural:
         if entry.msgstr:
             yield entry.msgid, entry.msgstr
@@ -59,14 +61,14 @@ def _texts(
             yield source, target
 
 
-def _plural_form(catalogue: polib.POFile | polib.MOFile, path: Path) -> Callable[[int], int]:
+def _plural_form(catalogue: _Catalogue, path: Path) -> Callable[[int], int]:
     header = catalogue.metadata.get("Plural-Forms", "")
     _, found, expression = header.partition("plural=")
     if not found or "EXPRESSION" in expression:  # the template's "plural=EXPRESSION;"
         return lambda count: int(count != 1)
     try:
         # The parser of the standard library: it accepts C arithmetic on `n` and nothing else.
-        parse: Callable[[str], Callable[[int], int]] = gettext.c2py  # type: ignore[attr-defined]
+        parse: Callable[[str], Callable[[int], int]] = gettext.c2py
         return parse(expression.partition(";")[0].strip())
     except ValueError as error:
         raise DataInvalid(
@@ -75,7 +77,7 @@ def _plural_form(catalogue: polib.POFile | polib.MOFile, path: Path) -> Callable
         ) from error
 
 
-def _document(entry: polib.POEntry | polib.MOEntry, path: Path) -> str:
+def _document(entry: _Entry, path: Path) -> str:
     if entry.occurrences:
         return str(entry.occurrences[0][0])
     return f"{path.stem}#{entry.msgctxt}" if entry.msgctxt else path.stem

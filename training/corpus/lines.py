@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterator
 from pathlib import Path
 
 from adapters.errors import DataInvalid
+
+_BOM = "\ufeff"
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -17,9 +18,8 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as file:
             for number, data in enumerate(file, start=1):
-                if number == 1:
-                    data = data.removeprefix(codecs.BOM_UTF8)
-                yield number, _decode(data, path, number).removesuffix("\n").removesuffix("\r")
+                line = _decode(data, path, number).removesuffix("\n").removesuffix("\r")
+                yield number, line.removeprefix(_BOM) if number == 1 else line
     except OSError as error:
         raise DataInvalid(
             f"{path}: cannot be read ({error.strerror}); check the path in the recipe "

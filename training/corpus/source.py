@@ -41,7 +41,8 @@ class Source(Section):
         given = [name for name in FORMATS if getattr(self, name)]
         if len(given) != 1:
             raise ValueError(
-                f"needs exactly one of gettext, jsonl and tsv, found {' and '.join(given) or 'none'}"
+                "needs exactly one of gettext, jsonl and tsv, "
+                f"found {' and '.join(given) or 'none'}"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""Paired bootstrap resampling on chrF++ (Koehn 2004): is one system better, or lucky?"""
+"""Paired bootstrap resampling on chrF++ (Koehn 2004): better, or only lucky."""
 
 from __future__ import annotations
 
