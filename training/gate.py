@@ -11,6 +11,7 @@ from training.section import Section
 
 if TYPE_CHECKING:  # a recipe is read without sacreBLEU
     from training.evaluate.bootstrap import Comparison
+    from training.evaluate.scores import Evaluation
 
 
 class GateRule(Section):
@@ -24,13 +25,14 @@ class GateRule(Section):
     )
 
 
-def judge(over_base: Comparison, over_copy: Comparison, rule: GateRule) -> Gate:
+def judge(evaluation: Evaluation, rule: GateRule) -> Gate:
     """Return whether the candidate passes, with every reason against it, or else the evidence."""
+    over_base, over_copy = evaluation.over_base, evaluation.over_copy
+    over_current = evaluation.over_current
     against = []
     if over_base.gain < rule.min_chrf_gain:
         against.append(
-            f"chrF++ {over_base.value:.1f} is {over_base.gain:+.1f} against the base's "
-            f"{over_base.other:.1f}; at least {rule.min_chrf_gain:+.1f} is needed"
+            f"{_gain(over_base)} against the base; at least {rule.min_chrf_gain:+.1f} is needed"
         )
     if not over_base.p_value < rule.max_p_value:
         against.append(
@@ -38,11 +40,12 @@ def judge(over_base: Comparison, over_copy: Comparison, rule: GateRule) -> Gate:
             f"it must be under {rule.max_p_value:g}"
         )
     if over_copy.gain <= 0:
-        against.append(
-            f"chrF++ {over_copy.value:.1f} does not beat copying the source ({over_copy.other:.1f})"
-        )
-    evidence = (
-        f"chrF++ {over_base.value:.1f} is {over_base.gain:+.1f} against the base's "
-        f"{over_base.other:.1f}, p = {over_base.p_value:.3f}"
-    )
+        against.append(f"{_gain(over_copy)} against copying the source; it must be better")
+    if over_current is not None and over_current.gain_ci95[1] < 0:
+        against.append(f"{_gain(over_current)} against the version in use: significantly worse")
+    evidence = f"{_gain(over_base)} against the base, p = {over_base.p_value:.3f}"
     return Gate(passed=not against, reasons=tuple(against) or (evidence,))
+
+
+def _gain(versus: Comparison) -> str:
+    return f"chrF++ {versus.value:.1f} is {versus.gain:+.1f} ({versus.other:.1f})"

@@ -82,7 +82,7 @@ _SCALARS: Final[tuple[tuple[str, str, Callable[[str], Any]], ...]] = (
     ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", float),
 )
 for _tag, _pattern, _ in _SCALARS:
-    _Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    _Loader.add_implicit_resolver(
         f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), None
     )
 _CONVERT: Final = {f"tag:yaml.org,2002:{tag}": convert for tag, _, convert in _SCALARS}

@@ -27,7 +27,7 @@ def read_gettext(path: Path) -> Iterator[Segment]:
     """
     catalogue = _open(path)
     plural_form = _plural_form(catalogue, path)
-    entries: list[_Entry] = list(catalogue)  # type: ignore[arg-type]  # stubs name their base class
+    entries: list[_Entry] = list(catalogue)
     for number, entry in enumerate(entries, start=1):
         if entry.obsolete or "fuzzy" in entry.flags or not entry.msgid:
             continue

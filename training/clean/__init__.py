@@ -1,0 +1,1 @@
+"""Filters of parallel text, each with its count."""

@@ -1,0 +1,114 @@
+"""`dragoman data`: what a recipe's text is, before any training."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adapters.console import note, print_json, print_table
+from training.train_cli import Json, Overrides, RecipeName
+
+if TYPE_CHECKING:
+    from training.corpus.segment import Segment
+    from training.prepare import Prepared
+    from training.recipe import Recipe
+
+app = typer.Typer(no_args_is_help=True, help="Training text: build it, look at it.")
+
+_SHOWN = 5
+
+
+@app.command(epilog="Example: dragoman data build jupyter-en-fr --out data/")
+def build(
+    recipe: RecipeName,
+    *,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the files.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Read, clean and split a recipe's text; write train, dev and test as JSONL, and a report."""
+    config, data = _prepare(recipe, overrides)
+    from training import prepare
+
+    folder = out or Path(f"{config.id}-data")
+    prepare.write(data, folder)
+    if as_json:
+        print_json({"folder": str(folder), **data.report.to_json()})
+        return
+    _show_counts(data)
+    typer.echo(f"written: {folder}/{{train,dev,test}}.jsonl and {folder}/{prepare.REPORT_FILE}")
+
+
+@app.command(epilog="Example: dragoman data inspect jupyter-en-fr --set clean.max_chars=200")
+def inspect(recipe: RecipeName, *, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Show counts, lengths, samples, and what each rule rejected. Writes nothing."""
+    config, data = _prepare(recipe, overrides)
+    kept = [*data.train, *data.dev, *data.test]
+    lengths = {
+        "source": _lengths(s.source for s in kept),
+        "target": _lengths(s.target for s in kept),
+    }
+    if as_json:
+        samples = [segment.to_json() for segment in data.train[:_SHOWN]]
+        body = {"id": str(config.id), **data.report.to_json(), "chars": lengths, "samples": samples}
+        print_json(body)
+        return
+    _show_counts(data)
+    names = list(lengths["source"])
+    rows = [[side, *(values[name] for name in names)] for side, values in lengths.items()]
+    print_table(["characters", *names], rows, title="\nlengths")
+    _show_segments("\nsamples", [("train", s) for s in data.train[:_SHOWN]])
+    _show_rejected(data)
+
+
+def _prepare(name: str, overrides: list[str] | None) -> tuple[Recipe, Prepared]:
+    from training.prepare import prepare
+    from training.recipe import Recipe
+
+    config = Recipe.load(name, overrides=overrides or ())
+    note(f"{config.id}: reading {len(config.data)} sources …")
+    return config, prepare(config)
+
+
+def _lengths(texts: Any) -> dict[str, int]:
+    lengths = sorted(len(text) for text in texts)
+    return {
+        "shortest": lengths[0],
+        "median": round(statistics.median(lengths)),
+        "p95": lengths[int(0.95 * (len(lengths) - 1))],
+        "longest": lengths[-1],
+    }
+
+
+def _show_counts(data: Prepared) -> None:
+    report = data.report
+    print_table(
+        ["source", "licence", "pairs"],
+        [[source.name, source.licence, source.segments] for source in report.sources],
+    )
+    dropped = [[name, -count] for name, count in report.clean["dropped"].items() if count]
+    parts = [[name, report.split[name]] for name in ("train", "dev", "test")]
+    rows = [["read", report.clean["read"]], *dropped, ["kept", report.clean["kept"]], *parts]
+    print_table(["step", "pairs"], rows, title=f"\nsplit by {report.split['by']}")
+
+
+def _show_rejected(data: Prepared) -> None:
+    from training.corpus.segment import Segment
+
+    rejected = [
+        (rule, Segment(s["source"], s["target"], s["doc"], s["path"], s["line"]))
+        for rule, samples in data.report.clean["samples"].items()
+        for s in samples[:_SHOWN]
+    ]
+    _show_segments("\nrejected", rejected)
+
+
+def _show_segments(title: str, labelled: list[tuple[str, Segment]]) -> None:
+    rows = [
+        [label, segment.source, segment.target, f"{Path(segment.path).name}:{segment.line}"]
+        for label, segment in labelled
+    ]
+    print_table(["", "source", "target", "from"], rows, title=title)

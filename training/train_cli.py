@@ -1,0 +1,136 @@
+"""`dragoman train`: one recipe in, one measured (and published) adapter out."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adapters.console import note, print_json, print_table
+
+if TYPE_CHECKING:
+    from training.pipeline import Outcome
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value, e.g. schedule.epochs=2."),
+]
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+def train(
+    recipe: RecipeName,
+    *,
+    overrides: Overrides = None,
+    registry: Annotated[Path | None, typer.Option(help="Registry to publish to.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder, instead of the cache's.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Publish the adapter if it passes the gate.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish it even if it fails; the manifest says so.")
+    ] = False,
+    max_steps: Annotated[
+        int | None, typer.Option(min=1, help="Stop early, for a smoke test.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train, evaluate and, with --publish, publish the adapter of a recipe.
+
+    A run keeps its files in a folder of its own; Ctrl-C stops it, --resume goes on with it.
+
+    Example: dragoman train jupyter-en-fr --publish
+    """
+    from training.recipe import Recipe
+
+    changes = [*(overrides or ()), *([f"schedule.max_steps={max_steps}"] if max_steps else ())]
+    if force and not publish:
+        raise typer.BadParameter("--force only means something together with --publish")
+    # Read before the start below, so that a broken recipe is told at once.
+    config = Recipe.load(recipe, overrides=changes)
+    _restart_with_fast_libraries()
+    from adapters.locations import default_registry
+    from adapters.registry import FileRegistry
+    from training.pipeline import Options, run
+
+    options = Options(out=out, resume=resume, publish=publish, force=force)
+    try:
+        outcome = run(config, FileRegistry(registry or default_registry()), options)
+    except KeyboardInterrupt:
+        note(f"stopped; go on with: {_resume_command(sys.argv)}")
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(_json(outcome))
+    else:
+        _show(outcome)
+
+
+def _restart_with_fast_libraries() -> None:
+    """Start this same command again with tcmalloc and OpenMP preloaded, where that is missing.
+
+    LD_PRELOAD is read when a process starts. exec keeps the process id, so signals, exit code and
+    terminal stay those of the command.
+    """
+    from adapters.preload import preload_env
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores or 1))
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    preload = preload_env()
+    is_command = Path(sys.argv[0]).stem == "dragoman"  # not a test that called the function
+    if preload and is_command:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        arguments = [sys.executable, *sys.orig_argv[1:]]
+        os.execve(sys.executable, arguments, {**os.environ, **preload})  # noqa: S606
+
+
+def _resume_command(argv: list[str]) -> str:
+    arguments = [argument for argument in argv[1:] if argument != "--resume"]
+    return shlex.join(["dragoman", *arguments, "--resume"])
+
+
+def _json(outcome: Outcome) -> dict[str, object]:
+    published = outcome.published
+    return {
+        **outcome.summary,
+        "folder": str(outcome.folder),
+        "published": published
+        and {
+            "version": published.manifest.version,
+            "digest": published.manifest.digest,
+            "folder": str(published.folder),
+        },
+    }
+
+
+def _show(outcome: Outcome) -> None:
+    summary, published = outcome.summary, outcome.published
+    print_table(
+        ["system", "chrF++", "BLEU"],
+        [
+            ["adapter", f"{summary['chrf']:.1f}", f"{summary['bleu']:.1f}"],
+            ["base with examples", f"{summary['base_chrf']:.1f}", f"{summary['base_bleu']:.1f}"],
+            ["source copied", f"{summary['copy_chrf']:.1f}", ""],
+        ],
+        title=summary["test_set"],
+    )
+    gate = summary["gate"]
+    verdict = "passed" if gate["passed"] else "not passed"
+    typer.echo(f"gate {verdict}: {'; '.join(gate['reasons'])}")
+    typer.echo(f"report: {outcome.folder / 'adapter' / 'report.html'}")
+    if published is None:
+        typer.echo("not published; do it with: dragoman train … --resume --publish")
+        return
+    manifest = published.manifest
+    stable = "" if gate["passed"] else f"; make it stable: dragoman adapters promote {manifest.id}"
+    suffix = "" if gate["passed"] else f"@{manifest.version}"
+    typer.echo(f"published: {manifest.id}@{manifest.version} in {published.folder}{stable}{suffix}")
