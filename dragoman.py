@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
+from typing import Final, NoReturn
 
 import typer
+
+_OUR_MARK: Final = "vocabulary that training and serving share"
 
 
 def main() -> None:
     """Run the command line; exit 0, 1 (failed) or 2 (bad usage)."""
     if complaint := foreign_adapters():
-        sys.exit(f"error[start_refused]: {complaint}")
+        _fail("start_refused", complaint)
     from adapters.errors import DragomanError
 
-    debug = "--debug" in sys.argv
-    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    arguments, debug = _without_debug(sys.argv[1:])
     try:
         build_app()(args=arguments, prog_name="dragoman")
     except DragomanError as error:
         if debug:
             raise
-        sys.stderr.write(f"error[{error.code}]: {error}\n")
-        sys.exit(1)
+        _fail(error.code, str(error))
     except BrokenPipeError:
         # `dragoman … | head`: the reader has what it wanted.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        detail = f"{type(error).__name__}: {error}"
+        _fail("internal_error", f"{detail}; --debug shows where, please report it")
+
+
+def _fail(code: str, message: str) -> NoReturn:
+    sys.stderr.write(f"error[{code}]: {message}\n")
+    sys.exit(1)
+
+
+def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    # What follows `--` is vLLM's and stays as it is.
+    own_end = arguments.index("--") if "--" in arguments else len(arguments)
+    own = [a for a in arguments[:own_end] if a != "--debug"]
+    return own + arguments[own_end:], len(own) < own_end
 
 
 def build_app() -> typer.Typer:
@@ -53,16 +72,21 @@ def build_app() -> typer.Typer:
 
 
 def foreign_adapters() -> str | None:
-    """Return a complaint if `adapters` is the unrelated package of that name on PyPI."""
-    import adapters
+    """Return a complaint if `adapters` is the unrelated package of that name on PyPI.
 
+    Looks without importing: that package pulls in all of transformers, or fails to.
+    """
     ours = Path(__file__).resolve().parent / "adapters"
-    found = [Path(entry).resolve() for entry in adapters.__path__]
-    if found == [ours]:
+    spec = importlib.util.find_spec("adapters")
+    found = [Path(p).resolve() for p in (spec and spec.submodule_search_locations) or ()]
+    init = ours / "__init__.py"
+    # Installed into one site-packages, the two overwrite each other's files.
+    if found == [ours] and init.is_file() and _OUR_MARK in init.read_text(encoding="utf-8"):
         return None
     return (
-        f"`import adapters` finds {', '.join(map(str, found))}, expected {ours}; another package "
-        "of that name is installed: `pip uninstall adapters`, then install dragoman again"
+        f"`import adapters` finds {', '.join(map(str, found)) or 'nothing'}, expected {ours} as "
+        "dragoman installs it; another package of that name is in the way: "
+        "`pip uninstall adapters`, then install dragoman again"
     )
 
 

@@ -1,0 +1,1 @@
+"""The vocabulary that training and serving share: what an adapter is. No torch, no vllm."""

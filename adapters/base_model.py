@@ -119,8 +119,8 @@ def _vocab_size(folder: Path) -> int:
     size = config.get("vocab_size") or inner.get("vocab_size")
     if not isinstance(size, int) or size < 1:
         raise BaseModelNotFound(
-            f"{folder / 'config.json'}: vocab_size is {size!r}, expected a number; is it a language "
-            "model?"
+            f"{folder / 'config.json'}: vocab_size is {size!r}, expected a number; "
+            "is it a language model?"
         )
     return size
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
+from adapters.base_model import BaseModelRef
 from adapters.base_prompt import prompt_for_base
 from adapters.console import note, print_json, print_table
-from adapters.errors import DragomanError, InvalidId, PromptInvalid
+from adapters.errors import BaseModelMismatch, DragomanError, PromptInvalid
 from adapters.ids import AdapterId, AdapterRef, LanguagePair
 from adapters.importing import ImportedContract, detect_base, draft_of, find_adapter
 from adapters.locations import bases_root, default_registry
@@ -53,25 +55,42 @@ def _summary(published: Published, aliases: dict[str, int]) -> dict[str, Any]:
 def list_adapters(registry: RegistryOption = None, as_json: JsonOption = False) -> None:
     """List every version of every adapter."""
     store = _open(registry)
-    rows = [
-        _summary(version, store.aliases(adapter_id))
-        for adapter_id in store.ids()
-        for version in store.versions(adapter_id)
-    ]
+    rows, faults = [], 0
+    for adapter_id in store.ids():
+        # One broken version, or one broken adapter, must not hide the others.
+        try:
+            aliases, numbers = store.aliases(adapter_id), store.numbers(adapter_id)
+        except DragomanError as error:
+            note(f"error[{error.code}]: {error}")
+            faults += 1
+            continue
+        for number in numbers:
+            try:
+                version = store.resolve(AdapterRef(adapter_id, str(number)))
+                rows.append(_summary(version, aliases))
+            except DragomanError as error:
+                note(f"error[{error.code}]: {error}")
+                faults += 1
     if as_json:
         print_json(rows)
-        return
-    if not rows:
+    elif rows:
+        _print_rows(rows)
+    elif not faults:
         note(f"{store.root}: no adapters yet; `dragoman train RECIPE --publish` makes one")
-        return
-    keys = ("id", "version", "aliases", "base", "rank", "created")
-    cells = [[", ".join(r[k]) if k == "aliases" else r[k] for k in keys] for r in rows]
+    if faults:
+        raise typer.Exit(1)
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    def cells(row: dict[str, Any]) -> list[object]:
+        chrf = row["scores"].get("chrF++")
+        names = ", ".join(row["aliases"])
+        score = "" if chrf is None else f"{chrf:.1f}"
+        digest12 = row["digest"].removeprefix("sha256:")[:12]
+        return [row["id"], row["version"], names, row["base"], row["rank"], score, digest12]
+
     print_table(
-        (*keys, "chrF++", "digest"),
-        [
-            [*cell, f"{row['scores'].get('chrF++', float('nan')):.1f}", row["digest"][7:19]]
-            for cell, row in zip(cells, rows, strict=True)
-        ],
+        ("id", "version", "aliases", "base", "rank", "chrF++", "digest"), [*map(cells, rows)]
     )
 
 
@@ -92,32 +111,51 @@ def show(ref: RefArgument, registry: RegistryOption = None, as_json: JsonOption 
 def verify(
     ref: Annotated[str | None, typer.Argument(help="One version; default: all.")] = None,
     registry: RegistryOption = None,
-    base: Annotated[str | None, typer.Option(help="Base model whose shapes must fit.")] = None,
+    base: Annotated[str | None, typer.Option(help="Base model that they must fit.")] = None,
+    max_rank: Annotated[
+        int | None, typer.Option(min=1, help="The server's --max-lora-rank.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check files, hashes, shapes, ranks and finiteness; exit 1 if anything is wrong."""
     store = _open(registry)
-    refs = [AdapterRef.parse(ref)] if ref else [AdapterRef(i) for i in store.ids()]
+    base_folder = _base_folder(base)
+    running = BaseModelRef.read(base_folder) if base_folder else None
     results = []
-    for one in refs:
-        versions = [store.resolve(one)] if ref else store.versions(one.id)
-        results += [_verified(version, base) for version in versions]
+    for name, one in _refs(store, ref):
+        error = code = digest = None
+        try:
+            published = store.resolve(one)
+            digest = published.manifest.digest
+            if running and running.fingerprint != published.manifest.base.fingerprint:
+                raise BaseModelMismatch(
+                    f"{name} was trained on {published.manifest.base}, --base is {running}; "
+                    "retrain it, or name its own base"
+                )
+            verify_adapter(
+                published.folder, published.manifest, max_rank=max_rank, base=base_folder
+            )
+        except DragomanError as fault:
+            error, code = str(fault), fault.code
+        results.append({"name": name, "digest": digest, "code": code, "error": error})
     if as_json:
         print_json(results)
     else:
-        print_table(("version", "result"), [(r["name"], r["error"] or "ok") for r in results])
+        print_table(
+            ("version", "result"),
+            [(r["name"], f"{r['code']}: {r['error']}" if r["error"] else "ok") for r in results],
+        )
     if any(r["error"] for r in results):
         raise typer.Exit(1)
 
 
-def _verified(published: Published, base: str | None) -> dict[str, str | None]:
-    error = code = None
-    try:
-        verify_adapter(published.folder, published.manifest, base=_base_folder(base))
-    except DragomanError as fault:
-        error, code = str(fault), fault.code
-    name = f"{published.manifest.id}@{published.manifest.version}"
-    return {"name": name, "digest": published.manifest.digest, "code": code, "error": error}
+def _refs(store: FileRegistry, ref: str | None) -> list[tuple[str, AdapterRef]]:
+    if ref is not None:
+        one = AdapterRef.parse(ref)
+        store.numbers(one.id)  # AdapterNotFound is the caller's fault, not the adapter's
+        return [(str(one), one)]
+    refs = [AdapterRef(i, str(number)) for i in store.ids() for number in store.numbers(i)]
+    return [(str(one), one) for one in refs]
 
 
 @app.command(epilog="Example: dragoman adapters publish ./runs/x/adapter --registry ./registry")
@@ -128,7 +166,7 @@ def publish(
 ) -> None:
     """Add a folder that has a manifest as the next version; `stable` moves only for the first."""
     store = _open(registry)
-    _report(store, store.publish(AdapterManifest.read(folder), folder), as_json)
+    _report(store, store.publish(AdapterManifest.read_draft(folder), folder), as_json)
 
 
 @app.command(epilog="Example: dragoman adapters promote jupyter-en-fr@2")
@@ -163,8 +201,8 @@ def rollback(
 )
 def import_adapter(
     source: Annotated[str, typer.Argument(metavar="PATH|HF_ID", help="A PEFT LoRA folder.")],
-    adapter_id: Annotated[str, typer.Option("--id", prompt=True, help="DOMAIN-SOURCE-TARGET.")],
-    licence: Annotated[str, typer.Option(prompt=True, help="Licence of the adapter.")],
+    adapter_id: Annotated[str | None, typer.Option("--id", help="DOMAIN-SOURCE-TARGET.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the adapter.")] = None,
     pair: Annotated[list[str] | None, typer.Option(help="Pairs of a DOMAIN-mul id.")] = None,
     base: Annotated[str | None, typer.Option(help="Base model: name or folder.")] = None,
     user: Annotated[str, typer.Option(help="User message that it was trained on.")] = "{text}",
@@ -173,19 +211,31 @@ def import_adapter(
     registry: RegistryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn an existing PEFT LoRA into a version; base and chat template are detected."""
+    """Turn an existing PEFT LoRA into a version; base and chat template are detected.
+
+    What is not given is asked for on a terminal.
+    """
     store = _open(registry)
-    name = AdapterId.parse(adapter_id)
-    pairs = tuple(LanguagePair.parse(p) for p in pair or ()) or ((name.pair,) if name.pair else ())
-    if not pairs:
-        raise InvalidId(f"{name}: an adapter of several pairs needs --pair for each of them")
     folder = find_adapter(source)
     base_folder = _base_folder(base) or detect_base(folder)
-    fmt = (
-        _read_prompt(prompt) if prompt else prompt_for_base(base_folder, user=user, system=system)
+    fmt = _read_prompt(prompt) if prompt else prompt_for_base(base_folder, user=user, system=system)
+    name = AdapterId.parse(_given(adapter_id, "--id", "Id, as DOMAIN-SOURCE-TARGET"))
+    pairs = tuple(LanguagePair.parse(p) for p in pair or ()) or ((name.pair,) if name.pair else ())
+    if not pairs:
+        raise typer.BadParameter(f"{name} is of several pairs: give --pair for each of them")
+    contract = ImportedContract(
+        name, pairs, fmt, _given(licence, "--licence", "Licence of the adapter")
     )
-    draft = draft_of(folder, base_folder, ImportedContract(name, pairs, fmt, licence))
-    _report(store, store.publish(draft, folder), as_json)
+    _report(store, store.publish(draft_of(folder, base_folder, contract), folder), as_json)
+
+
+def _given(value: str | None, option: str, question: str) -> str:
+    if value is not None:
+        return value
+    if not sys.stdin.isatty():
+        raise typer.BadParameter(f"missing option {option}: {question}")
+    answer: str = typer.prompt(question, err=True)
+    return answer
 
 
 def _read_prompt(path: Path) -> PromptFormat:
@@ -207,6 +257,7 @@ def _report(store: FileRegistry, published: Published, as_json: bool) -> None:
     summary = _summary(published, store.aliases(published.manifest.id))
     if as_json:
         print_json(summary)
-    else:
-        names = ", ".join(summary["aliases"]) or "no alias: promote it to serve it by default"
-        print_table(("field", "value"), [*summary.items(), ("served as", names)][:4] + [("folder", summary["folder"])])
+        return
+    served_as = ", ".join(summary["aliases"]) or "no name yet: promote it to serve it by default"
+    shown = {key: summary[key] for key in ("id", "version", "digest", "folder")}
+    print_table(("field", "value"), [*shown.items(), ("served as", served_as)])

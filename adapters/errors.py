@@ -36,7 +36,7 @@ from typing import ClassVar
 
 
 class DragomanError(Exception):
-    """Base of all errors that are meant for a user; `code` is stable, `http_status` is its answer."""
+    """Base of all errors meant for a user; `code` is stable, `http_status` is its answer."""
 
     code: ClassVar[str] = "dragoman_error"
     http_status: ClassVar[int] = 500

@@ -25,7 +25,6 @@ from adapters.manifest import (
 from adapters.prompt import PromptFormat
 from adapters.verify import read_peft_config, verify_tensors
 
-
 _HUB_ID_RE: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -48,7 +47,11 @@ def find_adapter(path_or_hub_id: str) -> Path:
         raise FileMissing(f"{folder}: no such folder; give the path of a PEFT adapter, or a hub id")
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+        from huggingface_hub.errors import (
+            HfHubHTTPError,
+            HFValidationError,
+            LocalEntryNotFoundError,
+        )
     except ImportError as error:
         raise FileMissing(f"{folder}: no such folder (hub ids need huggingface_hub)") from error
     try:

@@ -1,4 +1,4 @@
-"""AdapterManifest: the contract that training writes and serving obeys (manifest.json, schema 1)."""
+"""AdapterManifest: the contract that training writes and serving obeys (schema 1)."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ class AdapterManifest(_Part):
 
     @classmethod
     def read_draft(cls, folder: Path) -> Self:
-        """Return the manifest in `folder`; its digest may still be empty. Raises ManifestInvalid."""
+        """Return the manifest in `folder`, whose digest may be empty. Raises ManifestInvalid."""
         path = folder / MANIFEST_FILE
         try:
             manifest = cls.model_validate_json(

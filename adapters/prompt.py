@@ -49,7 +49,7 @@ class Example(BaseModel):
 
 
 class PromptFormat(BaseModel):
-    """How one adapter is asked: messages, chat template, control tokens, and what ends an answer."""
+    """How one adapter is asked: messages, template, control tokens, and what ends an answer."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 

@@ -195,9 +195,9 @@ class FileRegistry:
             return self.aliases(ref.id).get(ref.selector)
         digest12 = ref.digest.removeprefix("sha256:")[:12]
         for version, folder in folders.items():
-            if folder.name.endswith(f"-{digest12}") and read_version(folder).manifest.digest.startswith(
-                ref.digest
-            ):
+            if folder.name.endswith(f"-{digest12}") and read_version(
+                folder
+            ).manifest.digest.startswith(ref.digest):
                 return version
         return None
 
