@@ -6,6 +6,7 @@
 PYTHON ?= $(or $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done),python3)
 BIN := .venv/bin
 UV ?= $(BIN)/uv
+FULL_TIER := engine or train or slow
 CODE := $(wildcard adapters serving training loadtests tests dragoman.py requirements/*.py)
 
 help: ## this list
@@ -20,13 +21,13 @@ demo: setup ## train two adapters, serve them, translate (DEMO_EXIT=1: stop the 
 serve: setup ## the server: make serve ARGS="--config serving.yaml"
 	@$(BIN)/dragoman serve $(ARGS)
 
-test: setup lint type test-unit test-full ## everything: lint, types, unit tier, engine and training tier
+test: setup lint type test-unit test-full ## everything: lint, types, fast tier, full tier
 
-test-unit: setup ## the fast tier: no engine, no training
-	@$(BIN)/python -m pytest -m "not engine and not train" $(ARGS)
+test-unit: setup ## the fast tier: no engine, no training; under a minute
+	@$(BIN)/python -m pytest -m "not ($(FULL_TIER))" $(ARGS)
 
-test-full: setup ## the slow tier: the real engine and real training
-	@$(BIN)/python -m pytest -m "engine or train" $(ARGS)
+test-full: setup ## the full tier: the real engine, real training
+	@$(BIN)/python -m pytest -m "$(FULL_TIER)" $(ARGS)
 
 lint: setup ## ruff, and the import contracts
 	@$(BIN)/ruff check $(CODE)
@@ -47,5 +48,5 @@ lock: ## resolve requirements/cpu.txt anew, keeping pins that still fit (UPGRADE
 	  --generate-hashes --custom-compile-command "make lock" --quiet
 
 clean: ## remove what the other targets made; the next one sets up anew
-	rm -rf .venv .demo .bench dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .demo .bench dist __pycache__ .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
