@@ -75,9 +75,10 @@ def _wire(engine: Any, state: Any, args: Namespace, settings: ServingSettings) -
     resolver = Resolver(
         registry,
         RunningBase(BaseModelRef.read(folder), folder, served_name),
-        max_rank=settings.max_lora_rank,
+        residency,
+        # vLLM's own flag, after `--`, may have raised it.
+        max_rank=args.max_lora_rank,
         alias_ttl_s=settings.alias_ttl_s,
-        load=residency.load,
     )
     models = adopt(state.openai_serving_models, ContractModels)
     models.adapters, models.residency = registry, residency.tiers

@@ -14,9 +14,9 @@ from adapters.tokenizer import Tokenizer
 from serving import contract
 from serving.resolver import Resolver
 from serving.vllm_compat import (
-    LoRARequest,
     OpenAIServingChat,
     OpenAIServingCompletion,
+    lora_request,
     prompt_ids_to_engine_inputs,
 )
 
@@ -40,14 +40,8 @@ class Contracts:
         if not name or self._models.is_base_model(name) or name in self._models.lora_requests:
             return await create(request, raw_request)
         resolved = await self._resolver.resolve(name)
-        self._models.lora_requests[resolved.name] = LoRARequest(
-            lora_name=resolved.name,
-            lora_int_id=resolved.lora_int_id,
-            lora_path=str(resolved.published.folder),
-        )
         if raw_request is not None:
             raw_request.state.dragoman = resolved
-        request.model = resolved.name
         token = contract.current.set(contract.Binding(resolved, asked=name))
         try:
             return await create(request, raw_request)
@@ -67,7 +61,29 @@ class Contracts:
         return await prompt_ids_to_engine_inputs(handler, request, prompts)
 
 
-class ContractChat(OpenAIServingChat):
+class _Bound:
+    """How vLLM's handlers learn which weights answer: from the binding, never from a name.
+
+    Our versions are not in vLLM's table of LoRARequests. There a client could name one directly
+    and pass by its contract, and the table would grow with every version ever used.
+    """
+
+    async def _check_model(self, request: Any) -> Any:
+        if contract.current.get() is not None:
+            return None
+        return await super()._check_model(request)  # type: ignore[misc]
+
+    def _maybe_get_adapters(self, request: Any, supports_default_mm_loras: bool = False) -> Any:
+        binding = contract.current.get()
+        if binding is None:
+            return super()._maybe_get_adapters(request, supports_default_mm_loras)  # type: ignore[misc]
+        resolved = binding.resolved
+        return lora_request(
+            resolved.name, lora_int_id=resolved.lora_int_id, folder=resolved.published.folder
+        )
+
+
+class ContractChat(_Bound, OpenAIServingChat):
     """/v1/chat/completions."""
 
     contracts: Contracts
@@ -93,7 +109,7 @@ class ContractChat(OpenAIServingChat):
         return [{"role": "user", "content": text}], inputs
 
 
-class ContractCompletion(OpenAIServingCompletion):
+class ContractCompletion(_Bound, OpenAIServingCompletion):
     """/v1/completions: a string, or each string of a list, is a segment to translate."""
 
     contracts: Contracts

@@ -32,8 +32,6 @@ class ContractModels(OpenAIServingModels):
     async def show_available_models(self) -> Any:
         """Return the base, adapters that vLLM was started with, and every id of the registry."""
         listed = await super().show_available_models()
-        # vLLM lists its internal names of our versions; they are listed by id instead.
-        listed.data = [card for card in listed.data if "@" not in card.id]
         listed.data += await asyncio.to_thread(self._cards)
         return listed
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from pathlib import Path
 from typing import Any, Final
 
-from adapters.manifest import AdapterManifest
+from adapters.errors import AdapterRejected
+from adapters.registry import Published
 from serving.metrics import Metrics
 from serving.observe import labels_of
-from serving.vllm_compat import LoRARequest
+from serving.resolver import lora_int_id
+from serving.vllm_compat import lora_request
 
 _REFRESH_S: Final = 2.0
 _TIERS: Final = ("engine", "cpu")
@@ -27,21 +28,41 @@ class Residency:
         self._metrics = metrics
         self._versions = versions
         self._names: dict[int, str] = {}
+        self._ids: dict[str, int] = {}
         self._tiers: dict[str, frozenset[int]] = dict.fromkeys(_TIERS, frozenset())
+        self._seen = True
         self._task: asyncio.Task[None] | None = None
 
-    async def load(self, name: str, lora_int_id: int, folder: Path) -> None:
-        """Put a verified version into the engine; raises what the engine raises."""
-        labels = self._labels(name, folder)
+    def holds(self, name: str) -> bool:
+        """Return whether the engine has the weights in memory, as far as was last seen."""
+        lora_int_id = self._ids.get(name)
+        return lora_int_id is not None and any(lora_int_id in ids for ids in self._tiers.values())
+
+    async def load(self, published: Published) -> None:
+        """Put a verified version into the engine's memory.
+
+        Raises AdapterRejected, or what the engine raises when it is dead.
+        """
+        labels = labels_of(published.manifest.id, published.manifest.version)
+        number = lora_int_id(published)
         started = time.perf_counter()
-        await self._engine.add_lora(
-            LoRARequest(lora_name=name, lora_int_id=lora_int_id, lora_path=str(folder))
-        )
+        try:
+            await self._engine.add_lora(
+                lora_request(published.name, lora_int_id=number, folder=published.folder)
+            )
+        except Exception as error:
+            if self._engine.errored:
+                raise
+            raise AdapterRejected(
+                f"{published.name}: the engine could not load it ({error}); "
+                f"check it with `dragoman adapters verify {published.manifest.id}`"
+            ) from error
         self._metrics.loads.labels(*labels, "disk").inc()
         self._metrics.load_seconds.labels(*labels, "disk").observe(time.perf_counter() - started)
-        self._versions[name] = labels
-        self._names[lora_int_id] = name
-        await self.refresh()
+        self._versions[published.name] = labels
+        self._names[number], self._ids[published.name] = published.name, number
+        self._move("cpu", self._tiers["cpu"] | {number})
+        await self._refresh_if_possible()
 
     def tiers(self) -> dict[str, str]:
         """Return the best tier of each version that is in memory, by the engine's name of it."""
@@ -64,25 +85,24 @@ class Residency:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(_REFRESH_S)
-            try:
-                await self.refresh()
-            except Exception:
-                # The engine's death is seen and answered elsewhere; this only feeds gauges.
+            await self._refresh_if_possible()
+
+    async def _refresh_if_possible(self) -> None:
+        try:
+            await self.refresh()
+        except Exception:
+            # The engine's death is seen and answered elsewhere; for the gauges one line is enough.
+            if self._seen:
                 logger.warning("residency could not be read from the engine", exc_info=True)
-                return
+            self._seen = False
+        else:
+            self._seen = True
 
     def _move(self, tier: str, now: frozenset[int]) -> None:
         before = self._tiers[tier]
-        for lora_int_id in (before | now) & self._names.keys():
-            labels = self._versions[self._names[lora_int_id]]
-            self._metrics.resident.labels(*labels, tier).set(lora_int_id in now)
-            if lora_int_id in before - now:
+        for number in (before | now) & self._names.keys():
+            labels = self._versions[self._names[number]]
+            self._metrics.resident.labels(*labels, tier).set(number in now)
+            if number in before - now:
                 self._metrics.evictions.labels(*labels, tier).inc()
         self._tiers[tier] = now
-
-    @staticmethod
-    def _labels(name: str, folder: Path) -> tuple[str, str]:
-        manifest = AdapterManifest.read(folder)
-        if not name.startswith(f"{manifest.id}@"):
-            raise ValueError(f"{folder} holds {manifest.id}, expected {name}")
-        return labels_of(manifest.id, manifest.version)

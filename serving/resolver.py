@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from adapters.base_model import BaseModelRef
 from adapters.errors import (
     AdapterNotFound,
-    AdapterRejected,
     BaseModelMismatch,
-    DragomanError,
     InvalidId,
 )
 from adapters.ids import AdapterRef
 from adapters.manifest import AdapterManifest
 from adapters.registry import Published, Registry
 from adapters.verify import verify_adapter
+from serving.single_flight import SingleFlight
 
 _NEAREST: Final = 3
+_SHOWN: Final = 150
 
 
 @dataclass(frozen=True)
@@ -54,29 +53,39 @@ class Resolved:
         return self.published.name
 
 
-# Puts verified weights into the engine: (name, lora_int_id, folder).
-EngineLoader = Callable[[str, int, Path], Awaitable[None]]
+class Engine(Protocol):
+    """What the resolver needs of the engine."""
+
+    def holds(self, name: str) -> bool:
+        """Return whether the weights of that name are in the engine's memory."""
+        ...
+
+    async def load(self, published: Published) -> None:
+        """Put verified weights into the engine's memory. Raises AdapterRejected."""
+        ...
 
 
 class Resolver:
-    """Names to versions, each verified once and loaded before its first request enters a batch."""
+    """Names to versions, each verified and loaded before its first request enters a batch."""
 
     def __init__(
         self,
         registry: Registry,
         base: RunningBase,
+        engine: Engine,
         *,
         max_rank: int,
         alias_ttl_s: float,
-        load: EngineLoader,
     ) -> None:
         self._registry = registry
         self._base = base
+        self._engine = engine
         self._max_rank = max_rank
         self._alias_ttl_s = alias_ttl_s
-        self._load = load
+        # Names that exist only: what clients ask for in vain must not fill the memory.
         self._names: dict[AdapterRef, tuple[float, Published]] = {}
-        self._open: dict[str, asyncio.Task[None]] = {}
+        self._asking: SingleFlight[AdapterRef, Published] = SingleFlight()
+        self._opening: SingleFlight[str, None] = SingleFlight()
 
     async def resolve(self, model: str) -> Resolved:
         """Return the version that `model` means now, loaded.
@@ -89,7 +98,10 @@ class Resolver:
         except InvalidId as error:
             raise await asyncio.to_thread(self._not_found, model) from error
         published = await self._published(ref)
-        await self._opened(published)
+        # Also when it was loaded before and evicted since: the engine itself would read it again
+        # in the middle of a step, where a file that is gone by now ends the whole engine.
+        if not self._engine.holds(published.name):
+            await self._opening.run(published.name, lambda: self._open(published))
         return Resolved(published, lora_int_id(published), route=f"name:{ref.selector}")
 
     async def _published(self, ref: AdapterRef) -> Published:
@@ -98,32 +110,22 @@ class Resolver:
         known = self._names.get(ref)
         if known and (pinned or time.monotonic() - known[0] < self._alias_ttl_s):
             return known[1]
+        return await self._asking.run(ref, lambda: self._ask(ref))
+
+    async def _ask(self, ref: AdapterRef) -> Published:
+        self._names.pop(ref, None)
         published = await asyncio.to_thread(self._registry.resolve, ref)
         self._names[ref] = (time.monotonic(), published)
         return published
 
-    async def _opened(self, published: Published) -> None:
-        # One task per version: concurrent first requests wait for the same verification.
-        task = self._open.get(published.name)
-        if task is None:
-            task = asyncio.create_task(self._verify_and_load(published))
-            self._open[published.name] = task
+    async def _open(self, published: Published) -> None:
         try:
-            await asyncio.shield(task)
-        except DragomanError:
-            if self._open.get(published.name) is task:
-                del self._open[published.name]
+            await asyncio.to_thread(self._verify, published)
+            await self._engine.load(published)
+        except BaseException:
+            # Removed or mended on disk, perhaps: the next request looks there again.
+            self._names = {r: known for r, known in self._names.items() if known[1] != published}
             raise
-
-    async def _verify_and_load(self, published: Published) -> None:
-        await asyncio.to_thread(self._verify, published)
-        try:
-            await self._load(published.name, lora_int_id(published), published.folder)
-        except Exception as error:
-            raise AdapterRejected(
-                f"{published.name}: the engine could not load it ({error}); "
-                f"check it with `dragoman adapters verify {published.manifest.id}`"
-            ) from error
 
     def _verify(self, published: Published) -> None:
         manifest = published.manifest
@@ -136,8 +138,9 @@ class Resolver:
 
     def _not_found(self, model: str) -> AdapterNotFound:
         known = [self._base.served_name, *map(str, self._registry.ids())]
-        nearest = get_close_matches(model, known, n=_NEAREST, cutoff=0.4) or known[:_NEAREST]
-        return AdapterNotFound(f"model {model!r} does not exist; nearest: {', '.join(nearest)}")
+        shown = model[:_SHOWN]
+        nearest = get_close_matches(shown, known, n=_NEAREST, cutoff=0.4) or known[:_NEAREST]
+        return AdapterNotFound(f"model {shown!r} does not exist; nearest: {', '.join(nearest)}")
 
 
 def lora_int_id(published: Published) -> int:

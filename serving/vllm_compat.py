@@ -31,6 +31,7 @@ __all__ = [
     "StatLoggerBase",
     "adopt",
     "guard_adapter_loading",
+    "lora_request",
     "prompt_ids_to_engine_inputs",
     "resident_adapters",
     "server_command",
@@ -74,12 +75,19 @@ def adopt(handler: object, subclass: type[_T]) -> _T:
     The constructors take twenty arguments that change with every release; the instances are
     already built when plugins get their turn.
     """
-    if not isinstance(handler, subclass.__mro__[1]):
-        raise TypeError(f"expected a {subclass.__mro__[1].__name__}, found {type(handler)}")
+    if not issubclass(subclass, type(handler)):
+        raise TypeError(f"expected a base of {subclass.__name__}, found {type(handler)}")
     adopted: Any = copy.copy(handler)
     adopted.__class__ = subclass
     ours: _T = adopted
     return ours
+
+
+def lora_request(name: str, *, lora_int_id: int, folder: Path) -> LoRARequest:
+    """Return how the engine is told of one version's weights."""
+    from vllm.lora.request import LoRARequest as _LoRARequest
+
+    return _LoRARequest(lora_name=name, lora_int_id=lora_int_id, lora_path=str(folder))
 
 
 async def prompt_ids_to_engine_inputs(
