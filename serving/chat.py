@@ -7,9 +7,12 @@ ids, and what the request leaves open comes from the contract.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
+from adapters.manifest import AdapterManifest
 from adapters.tokenizer import Tokenizer
 from serving import contract
 from serving.resolver import Resolver
@@ -21,6 +24,7 @@ from serving.vllm_compat import (
 )
 
 Create = Callable[[Any, Any], Awaitable[Any]]
+_LARGE_CHARS: Final = 4096
 
 
 class Contracts:
@@ -52,13 +56,23 @@ class Contracts:
         """Return one engine input for each segment, and settle what `request` leaves open."""
         manifest = contract.bound().resolved.manifest
         handler._preflight(request.n or 1)
+        contract.refuse_truncation(request)
         metadata = (request.model_extra or {}).get("metadata")
-        prompts = contract.prompt_ids(manifest, texts, metadata, self.tokenizer)
+        encode = partial(self._encode, manifest, texts, metadata)
+        # A long document takes milliseconds, in which no other stream would get its tokens.
+        large = sum(map(len, texts)) > _LARGE_CHARS
+        prompts, longest = await asyncio.to_thread(encode) if large else encode()
         room = handler.model_config.max_model_len - max(map(len, prompts))
-        longest = max(len(self.tokenizer.encode_text(text)) for text in texts)
         contract.apply_decoding(request, manifest)
         contract.apply_length(request, manifest, source_tokens=longest, room=room)
         return await prompt_ids_to_engine_inputs(handler, request, prompts)
+
+    def _encode(
+        self, manifest: AdapterManifest, texts: list[str], metadata: object
+    ) -> tuple[list[list[int]], int]:
+        """Return the prompts, and the longest segment's length, in tokens."""
+        prompts = contract.prompt_ids(manifest, texts, metadata, self.tokenizer)
+        return prompts, max(len(self.tokenizer.encode_text(text)) for text in texts)
 
 
 class _Bound:

@@ -91,14 +91,22 @@ def prompt_ids(
     return [manifest.prompt.encode(text, pair, tokenizer) for text in texts]
 
 
+def refuse_truncation(request: Any) -> None:
+    """Raise RequestInvalid if the request wants its prompt cut: a cut prompt is not training's."""
+    if request.truncate_prompt_tokens is not None:
+        raise RequestInvalid(
+            "an adapter's prompt is never cut; leave out truncate_prompt_tokens, or send the text "
+            "in shorter segments"
+        )
+
+
 def apply_decoding(request: Any, manifest: AdapterManifest) -> None:
     """Set the sampling and stop tokens that the request leaves open, in place."""
-    given = request.model_fields_set
     for name in ("temperature", "top_p", "repetition_penalty"):
-        if name not in given:
+        if _is_open(request, name):
             setattr(request, name, getattr(manifest.decoding, name))
     # A caller who names stop tokens, or wants to run past the end, means it.
-    if "stop_token_ids" not in given and not request.ignore_eos:
+    if _is_open(request, "stop_token_ids") and not request.ignore_eos:
         request.stop_token_ids = list(manifest.prompt.stop_token_ids)
 
 
@@ -109,5 +117,10 @@ def apply_length(request: Any, manifest: AdapterManifest, *, source_tokens: int,
     room is what the context has left for an answer; none is vLLM's error to report, since it
     names the prompt's length and the limit.
     """
-    if not request.model_fields_set & {"max_tokens", "max_completion_tokens"}:
+    if all(_is_open(request, name) for name in ("max_tokens", "max_completion_tokens")):
         request.max_tokens = max(1, min(manifest.decoding.max_tokens(source_tokens), room))
+
+
+def _is_open(request: Any, name: str) -> bool:
+    # Clients that serialise every option send null for what their user did not set.
+    return name not in request.model_fields_set or getattr(request, name) is None

@@ -21,12 +21,14 @@ ROUTES: Final = (
     ("POST", r"/v1/completions"),
 )
 _PATHS: Final = tuple((method, re.compile(path)) for method, path in ROUTES)
+_SHOWN: Final = 150
 
 
 def is_listed(method: str, path: str) -> bool:
     """Return whether a request may reach the application."""
     wanted = "GET" if method == "HEAD" else method
-    return any(wanted == listed and regex.fullmatch(path) for listed, regex in _PATHS)
+    # OPTIONS: a browser asks whether it may; vLLM's --allowed-origins decides what it is told.
+    return any(wanted in (listed, "OPTIONS") and regex.fullmatch(path) for listed, regex in _PATHS)
 
 
 class Gate:
@@ -40,12 +42,15 @@ class Gate:
         """Serve one connection's scope."""
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
-        elif scope["type"] != "http" or not is_listed(scope["method"], scope["path"]):
-            answer = plain_error(404, "route_not_found", f"no route {scope.get('path')}")
-            if scope["type"] == "http":
-                await answer(scope, receive, send)
-        else:
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": "no such route"})
+        elif scope["type"] == "http" and is_listed(scope["method"], _routed_path(scope)):
             await self._app(scope, receive, _with_adapter_headers(scope, send))
+        elif scope["type"] == "http":
+            asked = f"{scope['method']} {scope['path']}"
+            message = f"no route {asked[:_SHOWN]}; there are {_listing()}"
+            await plain_error(404, "route_not_found", message)(scope, receive, send)
 
     async def _lifespan(self, scope: Any, receive: Any, send: Any) -> None:
         # The last moment before the socket opens. The endpoint plugin sets `dragoman` once it
@@ -56,6 +61,16 @@ class Gate:
         await receive()
         message = "error[start_refused]: the endpoint plugin dragoman_api is not in force"
         await send({"type": "lifespan.startup.failed", "message": message})
+
+
+def _routed_path(scope: Any) -> str:
+    # What the router will look at: behind a proxy, --root-path is no part of it.
+    path, root = str(scope["path"]), str(scope.get("root_path") or "").rstrip("/")
+    return path.removeprefix(root) if path.startswith(f"{root}/") else path
+
+
+def _listing() -> str:
+    return ", ".join(f"{method} {re.split('[?(]', path)[0].rstrip('/')}" for method, path in ROUTES)
 
 
 def _with_adapter_headers(scope: Any, send: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from adapters.errors import DragomanError
+from adapters.errors import DragomanError, RequestInvalid
 
 _TYPES = {
     404: "NotFoundError",
@@ -17,8 +17,12 @@ _TYPES = {
 }
 
 
-def error_body(error: DragomanError, *, param: str | None = "model") -> dict[str, Any]:
-    """Return OpenAI's error object; `code` is our stable code."""
+def error_body(error: DragomanError) -> dict[str, Any]:
+    """Return OpenAI's error object; `code` is our stable code.
+
+    What goes wrong on the way to a version is about `model`, the rest about no one parameter.
+    """
+    param = None if isinstance(error, RequestInvalid) else "model"
     return {
         "error": {
             "message": str(error),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, Final
 
 from adapters.ids import AdapterId
@@ -11,6 +12,8 @@ from serving.metrics import Metrics
 
 BASE_LABELS: Final = ("base", "")
 _OUTCOMES: Final = {"stop": "ok", "length": "length", "abort": "aborted", "error": "error"}
+# A request of several choices ended as the worst of them.
+_WORST_FIRST: Final = ("error", "aborted", "length", "ok")
 
 
 class ObservedEngine:
@@ -30,12 +33,13 @@ class ObservedEngine:
     ) -> AsyncGenerator[Any, None]:
         """Yield what the engine yields; count tokens and times when the request ends."""
         tally = _Tally(self._labels(options.get("lora_request")))
+        outputs = self._engine.generate(prompt, sampling_params, request_id, **options)
         try:
-            async for output in self._engine.generate(
-                prompt, sampling_params, request_id, **options
-            ):
-                tally.add(output)
-                yield output
+            # Closed with us, so that a client who hangs up frees the engine at once.
+            async with aclosing(outputs):
+                async for output in outputs:
+                    tally.add(output)
+                    yield output
         except Exception:
             tally.outcome = "error"
             raise
@@ -53,8 +57,9 @@ class _Tally:
 
     def __init__(self, labels: tuple[str, str]) -> None:
         self.labels = labels
-        # A client that hangs up closes the generator before any finish reason is seen.
+        # A client that hangs up closes the generator before the request is finished.
         self.outcome = "aborted"
+        self._endings: set[str] = set()
         self._started = time.perf_counter()
         self._prompt_tokens = 0
         self._completion_tokens = 0
@@ -65,9 +70,10 @@ class _Tally:
         self._prompt_tokens = len(output.prompt_token_ids or ()) or self._prompt_tokens
         self._completion_tokens += sum(len(choice.token_ids) for choice in output.outputs)
         self._stats = output.metrics or self._stats
-        for choice in output.outputs:
-            if choice.finish_reason is not None:
-                self.outcome = _OUTCOMES.get(choice.finish_reason, "error")
+        reasons = [choice.finish_reason for choice in output.outputs]
+        self._endings |= {_OUTCOMES.get(reason, "error") for reason in reasons if reason}
+        if output.finished and self._endings:
+            self.outcome = next(worst for worst in _WORST_FIRST if worst in self._endings)
 
     def record(self, metrics: Metrics) -> None:
         """Write the request into the metrics."""
