@@ -15,6 +15,7 @@ from adapters.errors import DragomanError, StartRefused
 from adapters.registry import FileRegistry
 from adapters.tokenizer import BaseTokenizer
 from serving import markers
+from serving.catalogue import Catalogue
 from serving.chat import ContractChat, ContractCompletion, Contracts
 from serving.http_errors import answer_dragoman_error, plain_error
 from serving.metrics import process_metrics
@@ -81,7 +82,8 @@ def _wire(engine: Any, state: Any, args: Namespace, settings: ServingSettings) -
         alias_ttl_s=settings.alias_ttl_s,
     )
     models = adopt(state.openai_serving_models, ContractModels)
-    models.adapters, models.residency = registry, residency.tiers
+    models.catalogue = Catalogue(registry, ttl_s=settings.alias_ttl_s)
+    models.residency = residency.tiers
     contracts = Contracts(resolver, models, BaseTokenizer.load(folder))
     observed = ObservedEngine(engine, metrics, versions)
     chat = adopt(state.openai_serving_chat, ContractChat)
