@@ -183,11 +183,26 @@ def test_killed_run_is_noticed_and_the_environment_made_anew(checkout: Checkout)
     assert not stray.exists()
 
 
-def test_environment_whose_python_is_gone_is_made_anew(checkout: Checkout) -> None:
+def test_environment_whose_python_fails_is_made_anew(checkout: Checkout) -> None:
     python = checkout.root / ".venv" / "bin" / "python"
     python.unlink()
-    python.symlink_to("/nowhere/python3.11")
+    python.write_text("#!/bin/sh\nexit 127\n")  # as when its shared library went away
+    python.chmod(0o755)
     assert len(checkout.run()) == len(COLD_STEPS)
+
+
+def test_environment_whose_python_is_gone_is_noticed(checkout: Checkout) -> None:
+    python = checkout.root / ".venv" / "bin" / "python"
+    target = python.readlink()
+    python.unlink()
+    python.symlink_to("/nowhere/python3.11")
+    code = f"import runpy; print(runpy.run_path({str(checkout.script)!r})['is_usable']())"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
+    python.unlink()
+    python.symlink_to(target)
 
 
 def test_second_run_at_the_same_time_waits(checkout: Checkout) -> None:
