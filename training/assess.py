@@ -5,44 +5,51 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from adapters.manifest import Golden
 from adapters.prompt import Example, PromptFormat
 from adapters.registry import Published
 from adapters.tokenizer import BaseTokenizer
 from training.corpus.segment import Segment
+from training.evaluate.few_shot import BaseFormat, base_formats
+from training.evaluate.metrics import chrf
 from training.evaluate.scores import Outputs
 from training.recipe import Recipe
 
+if TYPE_CHECKING:
+    from training.evaluate.generate import Generated, Generator
+
 _GOLDEN: Final = 4
+_CHOICE_SEGMENTS: Final = 16
 # What an example should show: a sentence or a name of some length, nothing that fills the prompt.
 _EXAMPLE_CHARS: Final = range(15, 121)
+_COLUMNS: Final = ("sources", "references", "candidate", "base", "current")
 
 
 @dataclass(frozen=True)
 class Assessed:
-    """The outputs, and answers of the candidate that must come again wherever it is served."""
+    """The outputs, answers that must come again wherever it is served, and the base's prompt."""
 
     outputs: Outputs
     golden: tuple[Golden, ...]
+    base_asked: str
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; from_json reads them back."""
         return {
             **{name: getattr(self.outputs, name) for name in _COLUMNS},
             "golden": [golden.model_dump(mode="json") for golden in self.golden],
+            "base_asked": self.base_asked,
         }
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> Assessed:
         """Return what to_json wrote."""
         golden = tuple(Golden(**golden) for golden in body["golden"])
-        return cls(Outputs(**{name: body[name] for name in _COLUMNS}), golden)
-
-
-_COLUMNS: Final = ("sources", "references", "candidate", "base", "current")
+        return cls(Outputs(**{name: body[name] for name in _COLUMNS}), golden, body["base_asked"])
 
 
 @dataclass(frozen=True)
@@ -53,58 +60,90 @@ class Systems:
     base: Path
     candidate: Path
     current: Published | None
+    on_progress: Callable[[int], None]
 
     def assess(
-        self,
-        test: Sequence[Segment],
-        examples: Sequence[Example],
-        *,
-        on_progress: Callable[[int], None],
+        self, test: Sequence[Segment], dev: Sequence[Segment], examples: Sequence[Example]
     ) -> Assessed:
-        """Return all translations of `test`, decoded greedily with the same limits and stops."""
+        """Return all translations of `test`: greedy, with the same limits and stop tokens.
+
+        `dev` decides how the base is asked. The candidate decodes as it will when served.
+        """
+        own = self.recipe.prompt.complete(self.base)
+        formats = base_formats(self.recipe, self.base, examples, self._tokenizer)
+        asked = self._better(formats, dev[:_CHOICE_SEGMENTS])
+        candidate = self._answers(own, test, adapter="candidate")
+        current = None
+        if self.current is not None:
+            prompt = self.current.manifest.prompt
+            current = [a.text for a in self._answers(prompt, test, adapter="current")]
+        outputs = Outputs(
+            sources=[segment.source for segment in test],
+            references=[segment.target for segment in test],
+            candidate=[answer.text for answer in candidate],
+            base=self._base_texts(asked, test),
+            current=current,
+        )
+        return Assessed(outputs, self._golden(own, test, candidate), asked.name)
+
+    @cached_property
+    def _generator(self) -> Generator:
         from training.evaluate.generate import Generator
 
         folders = {"candidate": self.candidate}
         if self.current is not None:
             folders["current"] = self.current.folder
-        generator = Generator.load(self.base, folders)
-        tokenizer = BaseTokenizer.load(self.base)
-        sources = [segment.source for segment in test]
-        limits = [self.recipe.decoding.max_tokens(len(tokenizer.encode_text(s))) for s in sources]
+        return Generator.load(self.base, folders)
 
-        def prompts(fmt: PromptFormat) -> list[list[int]]:
-            return [fmt.encode(source, self.recipe.pair, tokenizer) for source in sources]
+    @cached_property
+    def _tokenizer(self) -> BaseTokenizer:
+        return BaseTokenizer.load(self.base)
 
-        def answers(fmt: PromptFormat, adapter: str | None) -> Any:
-            return generator.generate(
-                prompts(fmt),
-                stop_token_ids=fmt.stop_token_ids,
-                max_tokens=limits,
-                adapter=adapter,
-                batch_size=self.recipe.evaluate.batch_size,
-                on_progress=on_progress,
-            )
+    def _better(self, formats: Sequence[BaseFormat], dev: Sequence[Segment]) -> BaseFormat:
+        references = [segment.target for segment in dev]
+        if not references:
+            return formats[0]
+        return max(formats, key=lambda f: chrf(self._base_texts(f, dev), references).value)
 
-        own = self.recipe.prompt.complete(self.base)
-        with_examples = self.recipe.prompt.complete(self.base, examples=tuple(examples))
-        candidate = answers(own, "candidate")
-        base = answers(with_examples, None)
-        current = answers(self.current.manifest.prompt, "current") if self.current else None
-        golden_ids = [list(answer.token_ids) for answer in candidate[:_GOLDEN]]
-        logprobs = generator.logprobs(prompts(own)[:_GOLDEN], golden_ids, adapter="candidate")
-        return Assessed(
-            Outputs(
-                sources=sources,
-                references=[segment.target for segment in test],
-                candidate=[answer.text for answer in candidate],
-                base=[answer.text for answer in base],
-                current=[answer.text for answer in current] if current else None,
-            ),
-            tuple(
-                Golden(source=source, token_ids=tuple(ids), logprob=round(logprob, 4))
-                for source, ids, logprob in zip(sources, golden_ids, logprobs, strict=False)
-            ),
+    def _base_texts(self, asked: BaseFormat, segments: Sequence[Segment]) -> list[str]:
+        answers = self._answers(asked.prompt, segments, adapter=None)
+        return [asked.trim(a.text, s.source) for a, s in zip(answers, segments, strict=True)]
+
+    def _answers(
+        self, fmt: PromptFormat, segments: Sequence[Segment], *, adapter: str | None
+    ) -> list[Generated]:
+        decoding = self.recipe.decoding
+        sources = [segment.source for segment in segments]
+        return self._generator.generate(
+            self._prompts(fmt, sources),
+            stop_token_ids=fmt.stop_token_ids,
+            max_tokens=[
+                decoding.max_tokens(len(self._tokenizer.encode_text(source))) for source in sources
+            ],
+            adapter=adapter,
+            batch_size=self.recipe.evaluate.batch_size,
+            on_progress=self.on_progress,
         )
+
+    def _golden(
+        self, fmt: PromptFormat, test: Sequence[Segment], answers: Sequence[Generated]
+    ) -> tuple[Golden, ...]:
+        sources = [segment.source for segment in test[:_GOLDEN]]
+        ids = [list(answer.token_ids) for answer in answers[:_GOLDEN]]
+        prompts = self._prompts(fmt, sources)
+        logprobs = self._generator.logprobs(prompts, ids, adapter="candidate")
+        return tuple(
+            Golden(source=source, token_ids=tuple(answer), logprob=round(logprob, 4))
+            for source, answer, logprob in zip(sources, ids, logprobs, strict=True)
+        )
+
+    def _prompts(self, fmt: PromptFormat, sources: Sequence[str]) -> list[list[int]]:
+        return [fmt.encode(source, self.recipe.pair, self._tokenizer) for source in sources]
+
+
+def steps_of(*, test: int, dev: int, current: bool) -> int:
+    """Return how many segments `assess` decodes, for a progress bar."""
+    return test * (3 if current else 2) + 2 * min(dev, _CHOICE_SEGMENTS)
 
 
 def examples_from(train: Sequence[Segment], shots: int) -> list[Example]:

@@ -35,6 +35,7 @@ class Candidate:
     data: DataReport
     fit: FitResult
     evaluation: Evaluation
+    base_asked: str
     rows: tuple[Row, ...]
     golden: tuple[Golden, ...]
     gate: Gate
@@ -46,6 +47,7 @@ class Candidate:
         return {
             "id": str(self.recipe.id),
             "base": str(self.base),
+            "base_asked": self.base_asked,
             "base_bleu": round(evaluation.base_bleu.value, 2),
             "bleu": round(evaluation.bleu.value, 2),
             "base_chrf": round(versus.other, 2),

@@ -19,7 +19,7 @@ from adapters.locations import bases_root, cache_root
 from adapters.registry import Published, Registry
 from adapters.tokenizer import BaseTokenizer
 from training import prepare
-from training.assess import Assessed, Systems, examples_from, test_set_name
+from training.assess import Assessed, Systems, examples_from, steps_of, test_set_name
 from training.base_models import resolve_base
 from training.candidate import Candidate, Row
 from training.encode import Encoder
@@ -101,6 +101,7 @@ def _candidate(this: _Run, current: Published | None) -> Candidate:
         data=data.report,
         fit=fitted,
         evaluation=evaluation,
+        base_asked=f"{this.recipe.evaluate.shots} examples {assessed.base_asked}",
         rows=tuple(Row(*texts) for texts in zip(*columns, strict=True)),
         golden=assessed.golden,
         gate=gate,
@@ -164,10 +165,11 @@ def _evaluate(
         note("evaluate: translated before")
         assessed = Assessed.from_json(body)
     else:
-        systems = Systems(recipe, this.base, fitted.adapter_folder, current)
         examples = examples_from(data.train, recipe.evaluate.shots)
-        with progress("evaluate", total=len(test) * (3 if current else 2)) as advance:
-            assessed = systems.assess(test, examples, on_progress=advance)
+        total = steps_of(test=len(test), dev=len(data.dev), current=current is not None)
+        with progress("evaluate", total=total) as advance:
+            systems = Systems(recipe, this.base, fitted.adapter_folder, current, advance)
+            assessed = systems.assess(test, data.dev, examples)
         this.folder.finish("outputs", {**assessed.to_json(), "against": against})
     evaluation = score(
         assessed.outputs, language=recipe.pair.target, test_set=test_set_name(recipe, test)

@@ -22,7 +22,7 @@ from training.gate import GateRule
 from training.recipe_faults import faults_of, with_overrides
 from training.section import Section
 from training.split import SplitRule
-from training.strict_yaml import Document, Fault, parse
+from training.strict_yaml import Document, Fault, line_of, parse
 
 SHIPPED: Final = Path(__file__).parent / "recipes"
 _R = TypeVar("_R", bound="Recipe")
@@ -150,7 +150,7 @@ class Recipe(Section):
             raise RecipeInvalid(f"{path}: cannot be read ({error})") from error
         recipe, faults = _validate(cls, with_overrides(document, overrides))
         if recipe is None:
-            raise RecipeInvalid("\n".join(map(str, faults)))
+            raise RecipeInvalid("\n".join(map(str, sorted(faults, key=line_of))))
         recipe._folder = path.parent.resolve()
         return recipe
 

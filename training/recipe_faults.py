@@ -35,9 +35,17 @@ def faults_of(model: type[_M], document: Document) -> tuple[_M | None, list[Faul
         value = model.model_validate(document.values)
     except ValidationError as error:
         if isinstance(document.values, dict):
-            faults += [_fault(model, document, detail) for detail in error.errors()]
+            details = error.errors()
+            faults += [_fault(model, document, d) for d in details if not _is_echo(d, details)]
         return None, faults
     return (None, faults) if faults else (value, [])
+
+
+def _is_echo(detail: Any, details: Sequence[Any]) -> bool:
+    # pydantic leaves broken items out and then finds the list too short.
+    loc = detail["loc"]
+    inner = (d for d in details if len(d["loc"]) > len(loc) and d["loc"][: len(loc)] == loc)
+    return detail["type"] == "too_short" and any(inner)
 
 
 def _path(dotted: str) -> Path:

@@ -26,6 +26,12 @@ class Fault:
         return f"{self.where}: {self.message}"
 
 
+def line_of(fault: Fault) -> int:
+    """Return the line, to sort by; options come before every line."""
+    line = fault.where.rpartition(":")[2]
+    return int(line) if line.isdecimal() else 0
+
+
 @dataclass
 class Document:
     """The plain values of a YAML file, the place of each key, and what was wrong on the way."""
@@ -61,9 +67,10 @@ def parse(text: str, name: str) -> Document:
 
 
 def parse_scalar(text: str) -> Any:
-    """Return the value that `text` has in YAML (a number, a list, a string …), else the text."""
+    """Return the value that `text` has in YAML (a number, a list, …); `Say: this` is a string."""
     document = parse(text, "value")
-    return text if document.faults else document.values
+    is_block = isinstance(document.values, dict) and not text.lstrip().startswith("{")
+    return text if document.faults or is_block else document.values
 
 
 _HINT: Final = "check indentation (spaces, never tabs), colons and quotes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import sys
@@ -57,6 +58,8 @@ def train(
     # Read before the start below, so that a broken recipe is told at once.
     config = Recipe.load(recipe, overrides=changes)
     _restart_with_fast_libraries()
+    # On import it warns that 4-bit kernels are missing, which no run here uses.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from adapters.locations import default_registry
     from adapters.registry import FileRegistry
     from training.pipeline import Options, run
@@ -118,7 +121,11 @@ def _show(outcome: Outcome) -> None:
         ["system", "chrF++", "BLEU"],
         [
             ["adapter", f"{summary['chrf']:.1f}", f"{summary['bleu']:.1f}"],
-            ["base with examples", f"{summary['base_chrf']:.1f}", f"{summary['base_bleu']:.1f}"],
+            [
+                f"base, {summary['base_asked']}",
+                f"{summary['base_chrf']:.1f}",
+                f"{summary['base_bleu']:.1f}",
+            ],
             ["source copied", f"{summary['copy_chrf']:.1f}", ""],
         ],
         title=summary["test_set"],

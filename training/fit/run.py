@@ -16,7 +16,7 @@ import torch
 from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 from trl import SFTConfig
@@ -75,6 +75,7 @@ def fit(
     checkpoint = get_last_checkpoint(str(run.checkpoints)) if run.checkpoints.is_dir() else None
     meter, stop = Meter(on_progress), Stop(schedule.max_seconds)
     trainer = _trainer(run, train, dev)
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout, which is for results
     trainer.add_callback(meter)
     trainer.add_callback(stop)
     started = time.monotonic()

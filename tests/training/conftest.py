@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adapters.base_model import BaseModelRef
+from adapters.manifest import DataSource, Golden
+from tests import fakes
+from training.candidate import Candidate, Row
+from training.evaluate.scores import Outputs, score
+from training.fit.result import FitResult
+from training.gate import judge
+from training.prepare import DataReport
+from training.recipe import Recipe
+
+RECIPE = """\
+id: ui-en-fr
+licence: CC0-1.0
+base: BASE
+data:
+  - tsv: pairs.tsv
+    licence: CC0-1.0
+split: {dev: 6, test: 12}
+evaluate: {segments: 12, shots: 3, samples: 4}
+"""
+VERBS = {"Open": "Ouvrir", "Close": "Fermer", "Save": "Enregistrer", "Move": "Déplacer"}
+
+
+def fit_result(folder: Path) -> FitResult:
+    return FitResult(
+        adapter_folder=folder,
+        seconds=12.0,
+        steps=20,
+        tokens=4000,
+        tok_s=333.0,
+        losses=((5, 2.0), (10, 1.5), (20, 1.0)),
+        dev_losses=((10, 1.6), (20, 1.2)),
+        trainable_parameters=1234,
+        target_modules=("q_proj", "up_proj"),
+        peak_rss_gb=1.0,
+        versions={"torch": "2"},
+    )
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    """A recipe with its data: sixty commands of an interface, and one duplicate."""
+    rows = [
+        f"{english} the file number {n}\t{french} le fichier numéro {n}"
+        for english, french in VERBS.items()
+        for n in range(15)
+    ]
+    (tmp_path / "pairs.tsv").write_text("\n".join([*rows, rows[0]]) + "\n", encoding="utf-8")
+    base = fakes.write_base(tmp_path / "tiny")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.replace("BASE", str(base)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def make_candidate(tmp_path: Path, recipe_file: Path) -> Callable[..., Candidate]:
+    """Return a measured candidate; `good` says whether it beats its base."""
+
+    def make(*, good: bool = True, seed: int = 0) -> Candidate:
+        recipe = Recipe.load(str(recipe_file))
+        references = [f"Ouvrir le fichier <{n}>" for n in range(12)]
+        sources = [f"Open file <{n}>" for n in range(12)]
+        better, worse = references, [text.replace("fichier", "file") for text in references]
+        candidate, base = (better, worse) if good else (worse, better)
+        outputs = Outputs(sources=sources, references=references, candidate=candidate, base=base)
+        evaluation = score(outputs, language="fr", test_set="ui-en-fr test")
+        counts = {"by": "hash", "train": 42, "dev": 6, "test": 12, "removed_as_leak": 0}
+        clean = {
+            "read": 61,
+            "kept": 60,
+            "dropped": {"duplicate": 1},
+            "samples": {
+                "duplicate": [
+                    {"source": "<i>a</i>", "target": "b", "doc": "d", "path": "f", "line": 1}
+                ]
+            },
+        }
+        source = DataSource(name="pairs", digest=f"sha256:{'1' * 64}", licence="MIT", segments=61)
+        base_folder = tmp_path / "tiny"
+        return Candidate(
+            recipe=recipe,
+            base=BaseModelRef.read(base_folder),
+            base_folder=base_folder,
+            base_licence="Gemma",
+            data=DataReport((source,), clean, counts),
+            fit=fit_result(fakes.write_lora(tmp_path / f"lora{seed}", seed=seed)),
+            evaluation=evaluation,
+            base_asked="3 examples in turns",
+            rows=tuple(map(Row, sources, references, candidate, base)),
+            golden=(Golden(source="a", token_ids=(7, 4), logprob=-1.0),),
+            gate=judge(evaluation, recipe.gate),
+            hardware="2 CPU cores (test)",
+        )
+
+    return make

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sacrebleu.metrics.chrf import CHRF
+
+from training.evaluate import metrics
+from training.evaluate.bootstrap import compare
+from training.evaluate.scores import Outputs, score
+
+words = st.lists(st.sampled_from(["le", "chat", "dort", "是", "%1", "Ouvrir…", "x"]), max_size=6)
+texts = words.map(" ".join)
+REFERENCES = [f"Ouvrir le fichier numéro {n} dans un nouvel onglet" for n in range(60)]
+GOOD = [text.replace("nouvel", "autre") if n % 3 else text for n, text in enumerate(REFERENCES)]
+BAD = [text.replace("Ouvrir le fichier", "Open file") for text in REFERENCES]
+
+
+@given(st.lists(st.tuples(texts, texts), min_size=1, max_size=12))
+def test_our_chrf_is_sacrebleus(rows: list[tuple[str, str]]) -> None:
+    hypotheses, references = [h for h, _ in rows], [r for _, r in rows]
+    expected = CHRF(word_order=2).corpus_score(hypotheses, [references]).score
+    ours = metrics.chrf_of(metrics.chrf_stats(hypotheses, references).sum(axis=0))
+    assert float(ours) == pytest.approx(expected, abs=1e-9)
+
+
+def test_our_chrf_of_a_resample_is_sacrebleus() -> None:
+    rng = np.random.default_rng(3)
+    rows = rng.integers(0, len(REFERENCES), len(REFERENCES))
+    stats = metrics.chrf_stats(GOOD, REFERENCES)
+    expected = metrics.chrf([GOOD[i] for i in rows], [REFERENCES[i] for i in rows]).value
+    assert float(metrics.chrf_of(stats[rows].sum(axis=0))) == pytest.approx(expected)
+
+
+def test_scores_travel_with_their_signatures() -> None:
+    assert "nw:2" in metrics.chrf(GOOD, REFERENCES).signature
+    assert "tok:13a" in metrics.bleu(GOOD, REFERENCES, language="fr").signature
+    assert "tok:zh" in metrics.bleu(["你好"], ["你好"], language="zh_hans").signature
+    assert "version:2.6" in metrics.bleu(GOOD, REFERENCES, language="fr").signature
+
+
+@pytest.mark.parametrize(
+    ("language", "tokenizers"),
+    [
+        ("zh", {"zh"}),
+        ("zh_hant", {"zh"}),
+        ("ja", {"ja-mecab", "char"}),
+        ("th", {"char"}),
+        ("de", {"13a"}),
+    ],
+)
+def test_bleu_splits_words_as_the_language_needs(language: str, tokenizers: set[str]) -> None:
+    assert metrics.bleu_tokenizer(language) in tokenizers
+
+
+def test_a_better_system_is_significant_and_a_worse_one_is_not() -> None:
+    better, worse = compare(GOOD, BAD, REFERENCES), compare(BAD, GOOD, REFERENCES)
+    assert better.gain == pytest.approx(-worse.gain)
+    assert better.p_value == pytest.approx(1 / 1001)
+    assert worse.p_value == 1.0
+    assert better.ci95[0] < better.value < better.ci95[1]
+    assert better.gain_ci95[0] > 0 > worse.gain_ci95[1]
+
+
+def test_a_system_is_not_better_than_itself() -> None:
+    same = compare(GOOD, GOOD, REFERENCES)
+    assert (same.gain, same.p_value) == (0.0, 1.0)
+
+
+def test_a_lucky_system_is_not_significant() -> None:
+    # Better on half of the segments and as much worse on the other half.
+    mixed = [GOOD[n] if n % 2 else BAD[n] for n in range(60)]
+    other = [BAD[n] if n % 2 else GOOD[n] for n in range(60)]
+    assert compare(mixed, other, REFERENCES).p_value > 0.05
+
+
+def test_the_seed_decides_the_resamples() -> None:
+    assert compare(GOOD, BAD, REFERENCES) == compare(GOOD, BAD, REFERENCES, seed=0)
+    assert compare(GOOD, BAD, REFERENCES).ci95 != compare(GOOD, BAD, REFERENCES, seed=1).ci95
+
+
+def test_the_manifest_gets_both_scores_with_base_and_significance() -> None:
+    outputs = Outputs(sources=BAD, references=REFERENCES, candidate=GOOD, base=BAD)
+    chrf, bleu = score(outputs, language="fr", test_set="t").scores()
+    assert (chrf.metric, bleu.metric) == ("chrF++", "BLEU")
+    assert chrf.base_value is not None
+    assert chrf.value > chrf.base_value
+    assert chrf.p_value is not None
+    assert chrf.p_value < 0.05
+    assert chrf.ci95 is not None
