@@ -152,7 +152,7 @@ def examples_from(train: Sequence[Segment], shots: int) -> list[Example]:
     return [Example(source=s.source, target=s.target) for s in fitting[:shots]]
 
 
-def test_set_name(recipe: Recipe, test: Sequence[Segment]) -> str:
+def name_of_test_set(recipe: Recipe, test: Sequence[Segment]) -> str:
     """Return a name of the test set that tells whether two scores are of the same text."""
     text = "\n".join(f"{segment.source}\t{segment.target}" for segment in test)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -19,7 +19,7 @@ from adapters.locations import bases_root, cache_root
 from adapters.registry import Published, Registry
 from adapters.tokenizer import BaseTokenizer
 from training import prepare
-from training.assess import Assessed, Systems, examples_from, steps_of, test_set_name
+from training.assess import Assessed, Systems, examples_from, name_of_test_set, steps_of
 from training.base_models import resolve_base
 from training.candidate import Candidate, Row
 from training.encode import Encoder
@@ -172,7 +172,7 @@ def _evaluate(
             assessed = systems.assess(test, data.dev, examples)
         this.folder.finish("outputs", {**assessed.to_json(), "against": against})
     evaluation = score(
-        assessed.outputs, language=recipe.pair.target, test_set=test_set_name(recipe, test)
+        assessed.outputs, language=recipe.pair.target, test_set=name_of_test_set(recipe, test)
     )
     return assessed, evaluation
 

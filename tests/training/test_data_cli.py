@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import dragoman
+from adapters.errors import DataInvalid, RecipeInvalid
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(dragoman.build_app(), [str(argument) for argument in arguments])
+
+
+def test_build_writes_three_parts_and_a_report(recipe_file: Path, tmp_path: Path) -> None:
+    result = invoke("data", "build", recipe_file, "--out", tmp_path / "data")
+    assert result.exit_code == 0, result.output
+    lines = {
+        part: (tmp_path / "data" / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()
+        for part in ("train", "dev", "test")
+    }
+    assert {part: len(rows) for part, rows in lines.items()} == {"train": 42, "dev": 6, "test": 12}
+    report = json.loads((tmp_path / "data" / "data.json").read_text())
+    assert report["clean"]["dropped"]["duplicate"] == 1
+    assert report["sources"][0]["segments"] == 61
+
+
+def test_built_files_are_a_source_again(recipe_file: Path, tmp_path: Path) -> None:
+    invoke("data", "build", recipe_file, "--out", tmp_path / "data")
+    again = tmp_path / "again.yaml"
+    text = recipe_file.read_text().replace("tsv: pairs.tsv", "jsonl: data/train.jsonl")
+    again.write_text(text.replace("test: 12", "test: 6"))
+    result = invoke("data", "inspect", again, "--json")
+    assert json.loads(result.stdout)["clean"]["read"] == 42
+
+
+def test_inspect_counts_and_shows_and_writes_nothing(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    shown = invoke("data", "inspect", recipe_file)
+    body = json.loads(invoke("data", "inspect", recipe_file, "--json").stdout)
+    assert shown.exit_code == 0, shown.output
+    for expected in ("train", "42", "duplicate", "median", "samples", "rejected"):
+        assert expected in shown.stdout
+    assert body["split"]["test"] == 12
+    assert body["chars"]["source"]["longest"] == 24
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_set_changes_what_is_inspected(recipe_file: Path) -> None:
+    result = invoke("data", "inspect", recipe_file, "--json", "--set", "split.test=20")
+    assert json.loads(result.stdout)["split"]["test"] == 20
+
+
+def test_a_broken_line_is_told_with_its_place(recipe_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text("a\tb\nno tab\n")
+    result = invoke("data", "inspect", recipe_file)
+    assert isinstance(result.exception, DataInvalid)
+    assert f"{tmp_path / 'pairs.tsv'}:2: " in str(result.exception)
+
+
+def test_data_that_is_all_dropped_says_by_which_rules(recipe_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text("same\tsame\n")
+    result = invoke("data", "inspect", recipe_file)
+    assert "'identical': 1" in str(result.exception)
+
+
+@pytest.mark.parametrize("command", [["data", "build"], ["data", "inspect"], ["train"]])
+def test_every_command_refuses_a_broken_recipe(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("id: ui-en-fr\nlicens: MIT\n")
+    assert isinstance(invoke(*command, tmp_path / "r.yaml").exception, RecipeInvalid)
+
+
+@pytest.mark.parametrize("command", [["data", "build"], ["data", "inspect"], ["train"]])
+def test_help_has_an_example(command: list[str]) -> None:
+    result = invoke(*command, "--help")
+    assert f"Example: dragoman {' '.join(command)} jupyter-en-fr" in " ".join(result.stdout.split())
+
+
+def test_force_without_publish_is_bad_usage(recipe_file: Path) -> None:
+    assert invoke("train", recipe_file, "--force").exit_code == 2

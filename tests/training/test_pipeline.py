@@ -1,0 +1,209 @@
+"""The whole run, with a fit and a decoder that need no torch: phases, resume, gate, registry."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import dragoman
+from adapters.errors import GateFailed
+from adapters.ids import AdapterId, AdapterRef
+from adapters.registry import FileRegistry
+from adapters.tokenizer import BaseTokenizer
+from tests import fakes
+from tests.training.conftest import fit_result
+from training.pipeline import Options, run
+from training.prepare import load
+from training.recipe import Recipe
+
+UI = AdapterId.parse("ui-en-fr")
+FRENCH = {"Open": "Ouvrir", "Close": "Fermer", "Save": "Enregistrer", "Move": "Déplacer"}
+
+
+@dataclass
+class World:
+    """What the fakes were asked, and how good the adapter is."""
+
+    fits: list[tuple[int, bool]] = field(default_factory=list)
+    decodes: list[str | None] = field(default_factory=list)
+    good: bool = True
+    interrupt: bool = False
+
+    def fit(self, train: Sequence[Any], *rest: Any, **options: Any) -> Any:
+        out = rest[4]
+        self.fits.append((len(train), options["resume"]))
+        if self.interrupt:
+            raise KeyboardInterrupt
+        # Each fit gives other weights, as another seed would.
+        return fit_result(fakes.write_lora(out / "adapter", seed=len(self.fits)))
+
+
+class FakeGenerator:
+    """Translates by rule: the adapter well, the base not at all."""
+
+    world: World
+
+    def __init__(self, base: Path) -> None:
+        self._tokenizer = BaseTokenizer.load(base)
+
+    @classmethod
+    def load(cls, base: Path, adapters: object) -> FakeGenerator:
+        return cls(base)
+
+    def generate(self, prompts: list[list[int]], **options: Any) -> list[Any]:
+        adapter = options["adapter"]
+        self.world.decodes.append(adapter)
+        assert len(options["max_tokens"]) == len(prompts)
+        assert fakes.END in options["stop_token_ids"]
+        options["on_progress"](len(prompts))
+        answers = []
+        for prompt in prompts:
+            last = self._tokenizer.decode(prompt).rpartition("user\n")[2].partition("\nmodel")[0]
+            verb, _, number = last.partition(" the file number ")
+            good = adapter is not None and self.world.good
+            text = f"{FRENCH.get(verb)} le fichier numéro {number}" if good else "no idea"
+            answers.append(SimpleNamespace(text=text, token_ids=(7, fakes.END)))
+        return answers
+
+    def logprobs(self, prompts: list[Any], targets: list[Any], *, adapter: str) -> list[float]:
+        return [-1.0] * len(prompts)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World()
+    monkeypatch.setattr(FakeGenerator, "world", made, raising=False)
+    fit, generate = SimpleNamespace(fit=made.fit), SimpleNamespace(Generator=FakeGenerator)
+    monkeypatch.setitem(sys.modules, "training.fit.run", fit)
+    monkeypatch.setitem(sys.modules, "training.evaluate.generate", generate)
+    return made
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> FileRegistry:
+    return FileRegistry(tmp_path / "registry")
+
+
+def test_a_run_publishes_what_beats_its_base(
+    world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    outcome = run(Recipe.load(str(recipe_file)), registry, Options(tmp_path / "run", publish=True))
+    assert outcome.published is not None
+    assert outcome.summary["chrf"] > outcome.summary["base_chrf"] + 10
+    assert outcome.summary["p_value"] < 0.05
+    assert registry.resolve(AdapterRef(UI)).manifest.scores[0].base_value is not None
+    assert {"README.md", "report.html"} <= {f.name for f in outcome.published.folder.iterdir()}
+    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == outcome.summary
+
+
+def test_nothing_is_trained_on_that_is_tested(
+    world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    run(Recipe.load(str(recipe_file)), registry, Options(tmp_path / "run"))
+    data = load(tmp_path / "run" / "data")
+    assert world.fits == [(len(data.train), False)]
+    assert (len(data.dev), len(data.test)) == (6, 12)
+    assert data.report.clean["dropped"]["duplicate"] == 1
+    assert not {s.source for s in data.train} & {s.source for s in data.test}
+
+
+def test_without_publish_the_registry_stays_as_it_was(
+    world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    assert run(Recipe.load(str(recipe_file)), registry, Options(tmp_path / "run")).published is None
+    assert registry.ids() == []
+
+
+def test_a_failed_gate_publishes_nothing_and_keeps_the_run(
+    world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    world.good = False
+    recipe, out = Recipe.load(str(recipe_file)), tmp_path / "run"
+    with pytest.raises(GateFailed, match="not published"):
+        run(recipe, registry, Options(out, publish=True))
+    assert registry.ids() == []
+    assert not json.loads((out / "summary.json").read_text())["gate"]["passed"]
+    assert (out / "adapter" / "report.html").is_file()
+    forced = run(recipe, registry, Options(out, resume=True, publish=True, force=True)).published
+    assert forced is not None
+    assert forced.manifest.gate is not None
+    assert forced.manifest.gate.forced
+
+
+def test_a_resumed_run_does_no_finished_phase_again(
+    world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    recipe, out = Recipe.load(str(recipe_file)), tmp_path / "run"
+    first = run(recipe, registry, Options(out))
+    decodes = len(world.decodes)
+    again = run(recipe, registry, Options(out, resume=True, publish=True))
+    assert (len(world.fits), len(world.decodes)) == (1, decodes)
+    assert again.summary == first.summary
+    assert again.published is not None
+
+
+def test_an_interrupted_fit_leaves_nothing_and_is_resumed(
+    world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    recipe, out = Recipe.load(str(recipe_file)), tmp_path / "run"
+    world.interrupt = True
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, registry, Options(out, publish=True))
+    assert registry.ids() == []
+    world.interrupt = False
+    assert run(recipe, registry, Options(out, resume=True, publish=True)).published is not None
+    assert [resumed for _, resumed in world.fits] == [False, True]
+
+
+def test_a_second_version_is_measured_against_the_first(
+    world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    recipe = Recipe.load(str(recipe_file))
+    run(recipe, registry, Options(tmp_path / "one", publish=True))
+    assert "current" not in world.decodes
+    second = run(recipe, registry, Options(tmp_path / "two", publish=True)).published
+    assert "current" in world.decodes
+    assert second is not None
+    assert second.manifest.version == 2
+    assert registry.aliases(UI)["stable"] == 2
+
+
+def test_the_command_trains_publishes_and_prints_json(
+    world: World, recipe_file: Path, tmp_path: Path
+) -> None:
+    command = ["train", str(recipe_file), "--publish", "--json", "--set", "seed=3"]
+    folders = ["--registry", str(tmp_path / "registry"), "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(dragoman.build_app(), [*command, *folders])
+    assert result.exit_code == 0, result.output
+    body = json.loads(result.stdout)
+    assert body["id"] == "ui-en-fr"
+    assert body["published"]["version"] == 1
+    assert Path(body["published"]["folder"]).is_dir()
+
+
+def test_ctrl_c_says_how_to_go_on(
+    world: World, recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.interrupt = True
+    arguments = ["train", str(recipe_file), "--out", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["/bin/not-dragoman", *arguments])
+    result = CliRunner().invoke(dragoman.build_app(), arguments)
+    assert result.exit_code == 130
+    assert f"dragoman train {recipe_file} --out {tmp_path / 'run'} --resume" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_the_table_shows_all_three_systems(world: World, recipe_file: Path, tmp_path: Path) -> None:
+    arguments = ["train", str(recipe_file), "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(dragoman.build_app(), arguments)
+    assert result.exit_code == 0, result.output
+    for expected in ("adapter", "base", "source copied", "gate passed", "report.html"):
+        assert expected in result.stdout
