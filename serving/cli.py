@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -67,7 +68,8 @@ def find_base(base: str) -> Path:
 
     for folder in (Path(base).expanduser(), bases_root() / base):
         if (folder / "config.json").is_file():
-            return folder.absolute()
+            # Not resolve(): a link's own name is what the user calls the model.
+            return Path(os.path.abspath(folder))  # noqa: PTH100
     raise BaseModelNotFound(
         f"base model {base!r} is not on this machine; `dragoman base fetch {base}` gets it, or "
         "give a folder with config.json, tokenizer.json and *.safetensors"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from adapters.preload import preload_libraries
+from adapters.preload import preload_env
 from serving.settings import HANDOVER, ServingSettings
-from serving.vllm_compat import server_command
+from serving.vllm_compat import is_cpu_build, server_command
 
 # As in pyproject.toml's entry points. Naming any filters all groups, so every one is named.
 PLUGINS: Final = ("dragoman", "dragoman_api", "dragoman_stats")
@@ -22,10 +21,11 @@ _KV_CACHE_GIB: Final = "4"
 
 @dataclass(frozen=True)
 class Launch:
-    """One process: its arguments, and the variables that it has beyond this process's own."""
+    """One process: its arguments, its variables beyond this process's own, and where it answers."""
 
     command: tuple[str, ...]
     environment: dict[str, str]
+    url: str
 
     def as_shell(self) -> str:
         """Return it as a line to paste into a shell."""
@@ -42,13 +42,13 @@ def plan(
 ) -> Launch:
     """Return the launch of a server on the base model in folder `base`.
 
-    vllm_flags come last, so that they win over ours; variables that are already set win, too.
+    vllm_flags come last, so that they win over ours; variables that are already set win, too, and
+    LD_PRELOAD and VLLM_PLUGINS are added to.
     """
     environment = os.environ if environment is None else environment
-    served_name = Path(settings.base).name
     flags = {
         "--model": str(base),
-        "--served-model-name": served_name,
+        "--served-model-name": base.name,
         "--host": settings.host,
         "--port": str(settings.port),
         "--max-loras": str(settings.max_loras),
@@ -59,26 +59,51 @@ def plan(
         "--middleware": "serving.gate.Gate",
         "--worker-extension-cls": "serving.worker.WorkerExtension",
     }
+    ours = {HANDOVER: settings.model_dump_json(), "VLLM_PLUGINS": _plugins(environment)}
     command = [sys.executable, *server_command(), "--enable-lora"]
     command += [part for flag in flags.items() for part in flag]
-    ours = {HANDOVER: settings.model_dump_json(), "VLLM_PLUGINS": ",".join(PLUGINS)}
-    defaults = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
-    defaults |= _cpu_tuning()
+    command += vllm_flags
+    defaults = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    if base.is_dir():
+        defaults["HF_HUB_OFFLINE"] = "1"
+    if is_cpu_build():
+        defaults |= _cpu_tuning()
+        ours |= preload_env(environment)
     return Launch(
-        command=(*command, *vllm_flags),
+        command=tuple(command),
         environment={**{k: v for k, v in defaults.items() if k not in environment}, **ours},
+        url=_url(settings, vllm_flags),
     )
+
+
+def _plugins(environment: Mapping[str, str]) -> str:
+    """Return ours and those that the user named: naming any hides all others from vLLM."""
+    named = [name.strip() for name in environment.get("VLLM_PLUGINS", "").split(",")]
+    return ",".join(dict.fromkeys([*PLUGINS, *filter(None, named)]))
+
+
+def _url(settings: ServingSettings, vllm_flags: Sequence[str]) -> str:
+    """Return where the server will answer, by the same rule as vLLM: the last flag wins."""
+    host = _last(vllm_flags, "--host") or settings.host
+    port = _last(vllm_flags, "--port") or str(settings.port)
+    scheme = "https" if _last(vllm_flags, "--ssl-certfile") else "http"
+    # An address that stands for all of the machine's is none to connect to.
+    reached = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"{scheme}://{f'[{reached}]' if ':' in reached else reached}:{port}"
+
+
+def _last(flags: Sequence[str], name: str) -> str | None:
+    found = None
+    for flag, following in zip(flags, [*flags[1:], None], strict=True):
+        given, equals, value = flag.partition("=")
+        # vLLM takes --ssl_certfile for --ssl-certfile.
+        if given.replace("_", "-") == name:
+            found = value if equals else following
+    return found
 
 
 def _cpu_tuning() -> dict[str, str]:
     """Return what a small CPU machine needs; without it vLLM leaves a core idle (1.6x slower)."""
-    if platform.system() != "Linux" or Path("/dev/nvidia0").exists():
-        return {}
-    cores = sorted(os.sched_getaffinity(0))
-    tuning = {
-        "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
-        "VLLM_CPU_KVCACHE_SPACE": _KV_CACHE_GIB,
-    }
-    if libraries := preload_libraries():
-        tuning["LD_PRELOAD"] = ":".join(map(str, libraries))
-    return tuning
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    binding = {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores))} if cores else {}
+    return {**binding, "VLLM_CPU_KVCACHE_SPACE": _KV_CACHE_GIB}

