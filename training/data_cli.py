@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Training text: build it, look at it.")
 
 _SHOWN = 5
+_SHOWN_CHARS = 90
 
 
 @app.command(epilog="Example: dragoman data build jupyter-en-fr --out data/")
@@ -69,7 +70,7 @@ def _prepare(name: str, overrides: list[str] | None) -> tuple[Recipe, Prepared]:
     from training.recipe import Recipe
 
     config = Recipe.load(name, overrides=overrides or ())
-    note(f"{config.id}: reading {len(config.data)} sources …")
+    note(f"{config.id}: reading {', '.join(source.location for source in config.data)} …")
     return config, prepare(config)
 
 
@@ -108,7 +109,12 @@ def _show_rejected(data: Prepared) -> None:
 
 def _show_segments(title: str, labelled: list[tuple[str, Segment]]) -> None:
     rows = [
-        [label, segment.source, segment.target, f"{Path(segment.path).name}:{segment.line}"]
-        for label, segment in labelled
+        [label, _line(s.source), _line(s.target), f"{Path(s.path).name}:{s.line}"]
+        for label, s in labelled
     ]
     print_table(["", "source", "target", "from"], rows, title=title)
+
+
+def _line(text: str) -> str:
+    shown = text.replace("\n", "⏎")
+    return shown if len(shown) <= _SHOWN_CHARS else f"{shown[: _SHOWN_CHARS - 1]}…"

@@ -69,7 +69,11 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
     """Train, measure and report; publish if asked to. Raises GateFailed, TrainingFailed, …."""
     base = resolve_base(recipe.base, root=bases_root(), say=note)
     reference = BaseModelRef.read(base)
-    identity = {"recipe": recipe.digest, "base": reference.fingerprint}
+    identity = {
+        "recipe": recipe.digest,
+        "folder": str(recipe.folder),  # its relative paths start there
+        "base": reference.fingerprint,
+    }
     root = options.out or default_folder(recipe)
     with open_run(root, identity, resume=options.resume) as folder:
         candidate = _candidate(

@@ -21,7 +21,7 @@ def read_tsv(path: Path, pair: LanguagePair) -> Iterator[Segment]:
     """
     columns = ["source", "target"]
     for number, line in numbered_lines(path):
-        if not line.strip():
+        if not line.strip(" "):
             continue
         cells = line.split("\t")
         if number == 1 and (header := _header(cells, pair)):
