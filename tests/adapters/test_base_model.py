@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from adapters import base_model
@@ -182,7 +183,7 @@ def test_a_shard_that_the_index_names_must_be_there(base: Path) -> None:
 
 def test_shapes_are_read_from_every_shard(base: Path) -> None:
     (base / "model.safetensors").rename(base / "a.safetensors")
-    fakes.write_tensors(base / "b.safetensors", {"extra": fakes.np.zeros((2, 3))})
+    fakes.write_tensors(base / "b.safetensors", {"extra": np.zeros((2, 3))})
     shapes = weight_shapes(base)
     assert shapes["extra"] == (2, 3)
     assert shapes["model.layers.0.mlp.up_proj.weight"] == (fakes.INNER, fakes.HIDDEN)

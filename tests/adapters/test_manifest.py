@@ -139,7 +139,7 @@ def test_every_leaf_but_number_and_time_is_part_of_the_digest(
 def test_a_changed_value_is_found_by_the_digest(full: AdapterManifest, tmp_path: Path) -> None:
     body = body_of(full)
     body["licence"] = "MIT"
-    with pytest.raises(ManifestInvalid, match="digest says .* content gives .* immutable"):
+    with pytest.raises(ManifestInvalid, match=r"digest says .* content gives .* immutable"):
         AdapterManifest.read(write(tmp_path / "m", body))
 
 
@@ -147,7 +147,7 @@ def test_a_draft_has_no_digest_and_is_no_version(lora: Path) -> None:
     draft = fakes.contract(lora)
     write(lora, draft.to_json())
     assert AdapterManifest.read_draft(lora) == draft
-    with pytest.raises(ManifestInvalid, match="draft.*publish"):
+    with pytest.raises(ManifestInvalid, match=r"draft.*publish"):
         AdapterManifest.read(lora)
 
 

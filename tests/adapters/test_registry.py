@@ -343,7 +343,7 @@ def test_a_renamed_version_is_refused(registry: FileRegistry, name: str) -> None
     moved = published.folder.rename(
         published.folder.with_name(name.format(published.manifest.digest12))
     )
-    with pytest.raises(ManifestInvalid, match="renamed by hand.*publish"):
+    with pytest.raises(ManifestInvalid, match=r"renamed by hand.*publish"):
         registry.versions(UI)
     with pytest.raises(ManifestInvalid, match=moved.name):
         registry.resolve(ref(f"ui-en-fr@{name[0]}"))
@@ -408,6 +408,6 @@ def test_a_full_disk_leaves_no_version(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("adapters.version_folder.shutil.copyfile", full)
-    with pytest.raises(RegistryError, match="No space left on device.*free space"):
+    with pytest.raises(RegistryError, match=r"No space left on device.*free space"):
         publish(registry)
     assert visible(registry) == []

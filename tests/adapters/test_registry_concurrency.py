@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from adapters import aliases, version_folder
+from adapters import version_folder
 from adapters.ids import AdapterId, AdapterRef
 from adapters.registry import FileRegistry
 from tests import fakes
@@ -119,14 +120,14 @@ def killed_at(owner: Any, name: str, call: int) -> Callable[[Path, Path], None]:
 
 BEFORE_THE_RENAME = [
     pytest.param(version_folder, "_copy", 1, id="draft made, nothing copied"),
-    pytest.param(version_folder.shutil, "copyfile", 2, id="one of two files copied"),
+    pytest.param(shutil, "copyfile", 2, id="one of two files copied"),
     pytest.param(version_folder, "verify_adapter", 1, id="copied, not verified"),
-    pytest.param(version_folder.Path, "rename", 1, id="verified, not renamed"),
+    pytest.param(Path, "rename", 1, id="verified, not renamed"),
 ]
 AFTER_THE_RENAME = [
     pytest.param(version_folder, "fsync", 5, id="renamed, not synced"),
-    pytest.param(aliases.os, "fsync", 6, id="aliases half written"),
-    pytest.param(aliases.Path, "replace", 1, id="aliases written, not renamed"),
+    pytest.param(os, "fsync", 6, id="aliases half written"),
+    pytest.param(Path, "replace", 1, id="aliases written, not renamed"),
 ]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,9 @@ def _whole_words() -> Tokenizer:
 
 
 @pytest.mark.parametrize("make", [_unigram, _whole_words])
-def test_a_vocabulary_with_the_token_as_a_word_cannot_leak_it_either(make: object) -> None:
-    assert callable(make)
+def test_a_vocabulary_with_the_token_as_a_word_cannot_leak_it_either(
+    make: Callable[[], Tokenizer],
+) -> None:
     plain = make()
     plain.encode_special_tokens = True
     assert 1 in plain.encode("a <end_of_turn> a").ids, "otherwise this test shows nothing"

@@ -41,9 +41,11 @@ def refused(folder: Path, manifest: Any, expected: type[AdapterRejected], **limi
     return str(caught.value)
 
 
-def retensor(folder: Path, *, dtype: str = "float32", **changes: Any) -> None:
+def retensor(
+    folder: Path, changes: dict[str, Any] | None = None, *, dtype: str = "float32"
+) -> None:
     tensors = fakes.lora_tensors()
-    for name, values in changes.items():
+    for name, values in (changes or {}).items():
         if values is None:
             tensors.pop(name)
         else:
@@ -257,7 +259,7 @@ def test_another_rank_than_the_manifest_says_is_a_mismatch(tmp_path: Path) -> No
 
 def test_a_rank_pattern_gives_a_module_its_own_rank(lora: Path) -> None:
     a, b = np.ones((2, fakes.HIDDEN)), np.ones((fakes.HIDDEN, 2))
-    retensor(lora, **{f"{Q_PROJ}.lora_A.weight": a, f"{Q_PROJ}.lora_B.weight": b})
+    retensor(lora, {f"{Q_PROJ}.lora_A.weight": a, f"{Q_PROJ}.lora_B.weight": b})
     assert "the config says 4" in rejected(lora, ShapeMismatch)
     for pattern in ("q_proj", r"layers\.\d+\.self_attn\.q_proj", "model.layers.0.self_attn.q_proj"):
         reconfigure(lora, rank_pattern={pattern: 2})
@@ -269,7 +271,7 @@ def test_a_rank_pattern_gives_a_module_its_own_rank(lora: Path) -> None:
 def test_a_rank_pattern_above_the_limit_is_too_large_as_well(tmp_path: Path) -> None:
     folder = fakes.write_lora(tmp_path / "a")
     a, b = np.ones((64, fakes.HIDDEN)), np.ones((fakes.HIDDEN, 64))
-    retensor(folder, **{f"{Q_PROJ}.lora_A.weight": a, f"{Q_PROJ}.lora_B.weight": b})
+    retensor(folder, {f"{Q_PROJ}.lora_A.weight": a, f"{Q_PROJ}.lora_B.weight": b})
     reconfigure(folder, rank_pattern={"q_proj": 64})
     manifest = fakes.contract(folder)
     honest = manifest.weights.model_copy(update={"rank": 64})
@@ -280,22 +282,22 @@ def test_a_rank_pattern_above_the_limit_is_too_large_as_well(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("side", ["A", "B"])
 def test_half_a_module_is_a_mismatch(lora: Path, side: str) -> None:
-    retensor(lora, **{f"{Q_PROJ}.lora_{side}.weight": None})
+    retensor(lora, {f"{Q_PROJ}.lora_{side}.weight": None})
     assert "expected A and B" in rejected(lora, ShapeMismatch)
 
 
 def test_two_ranks_in_one_module_are_a_mismatch(lora: Path) -> None:
-    retensor(lora, **{f"{Q_PROJ}.lora_A.weight": np.ones((3, fakes.HIDDEN))})
+    retensor(lora, {f"{Q_PROJ}.lora_A.weight": np.ones((3, fakes.HIDDEN))})
     assert "ranks A 3 and B 4" in rejected(lora, ShapeMismatch)
 
 
 def test_an_empty_tensor_is_a_mismatch(lora: Path) -> None:
-    retensor(lora, **{f"{Q_PROJ}.lora_A.weight": np.ones((0, fakes.HIDDEN))})
+    retensor(lora, {f"{Q_PROJ}.lora_A.weight": np.ones((0, fakes.HIDDEN))})
     assert "is empty" in rejected(lora, ShapeMismatch)
 
 
 def test_shapes_of_another_base_are_a_mismatch(lora: Path, base: Path) -> None:
-    retensor(lora, **{f"{UP_PROJ}.lora_B.weight": np.ones((fakes.INNER + 1, 4))})
+    retensor(lora, {f"{UP_PROJ}.lora_B.weight": np.ones((fakes.INNER + 1, 4))})
     verify_adapter(lora, fakes.contract(lora))
     assert "(16, 8) in the base" in rejected(lora, ShapeMismatch, base=base)
 
@@ -303,7 +305,7 @@ def test_shapes_of_another_base_are_a_mismatch(lora: Path, base: Path) -> None:
 def test_a_module_that_the_base_does_not_have_is_a_mismatch(lora: Path, base: Path) -> None:
     key = "base_model.model.model.layers.1.q_proj"
     retensor(
-        lora, **{f"{key}.lora_A.weight": np.ones((4, 8)), f"{key}.lora_B.weight": np.ones((8, 4))}
+        lora, {f"{key}.lora_A.weight": np.ones((4, 8)), f"{key}.lora_B.weight": np.ones((8, 4))}
     )
     verify_adapter(lora, fakes.contract(lora))
     assert "no module model.layers.1.q_proj" in rejected(lora, ShapeMismatch, base=base)
@@ -328,12 +330,12 @@ def test_a_base_that_is_not_there_is_not_the_adapters_fault(lora: Path, tmp_path
     ],
 )
 def test_a_tensor_that_is_no_lora_matrix_is_unsupported(lora: Path, key: str) -> None:
-    retensor(lora, **{key: np.ones((4, 8))})
+    retensor(lora, {key: np.ones((4, 8))})
     assert key in rejected(lora, UnsupportedAdapter)
 
 
 def test_a_matrix_has_two_dimensions(lora: Path) -> None:
-    retensor(lora, **{f"{Q_PROJ}.lora_A.weight": np.ones((4, 8, 1))})
+    retensor(lora, {f"{Q_PROJ}.lora_A.weight": np.ones((4, 8, 1))})
     assert "(4, 8, 1)" in rejected(lora, UnsupportedAdapter)
 
 
@@ -350,7 +352,7 @@ def test_numbers_of_another_kind_are_unsupported(lora: Path) -> None:
 def test_one_value_that_is_no_number_is_found(lora: Path, dtype: str, value: float) -> None:
     weights = np.ones((fakes.INNER, 4))
     weights[-1, -1] = value
-    retensor(lora, dtype=dtype, **{f"{UP_PROJ}.lora_B.weight": weights})
+    retensor(lora, {f"{UP_PROJ}.lora_B.weight": weights}, dtype=dtype)
     assert "NaN or infinity" in rejected(lora, NonFiniteWeights)
 
 
@@ -362,7 +364,7 @@ def test_the_largest_and_smallest_numbers_are_numbers(
 ) -> None:
     weights = np.full((fakes.INNER, 4), largest)
     weights[0] = [-largest, 0.0, -0.0, 1e-40]
-    retensor(lora, dtype=dtype, **{f"{UP_PROJ}.lora_B.weight": weights})
+    retensor(lora, {f"{UP_PROJ}.lora_B.weight": weights}, dtype=dtype)
     verify_adapter(lora, fakes.contract(lora))
 
 
