@@ -19,6 +19,7 @@ from adapters.base_model import BaseModelRef
 from adapters.ids import AdapterId
 from adapters.manifest import AdapterManifest, Weights, hash_files
 from adapters.prompt import PromptFormat
+from adapters.registry import FileRegistry, Published
 
 Array = npt.NDArray[Any]
 
@@ -167,3 +168,9 @@ def contract(folder: Path, *, adapter_id: str = "ui-en-fr", **changes: Any) -> A
         "licence": "Apache-2.0",
     }
     return AdapterManifest(**{**facts, **changes})
+
+
+def publish(registry: FileRegistry, *, seed: int = 0, adapter_id: str = "ui-en-fr") -> Published:
+    """Publish a LoRA with the weights of `seed` to `registry`, from a folder beside it."""
+    folder = write_lora(registry.root.parent / f"lora-{seed}", seed=seed)
+    return registry.publish(contract(folder, adapter_id=adapter_id), folder)
