@@ -65,7 +65,7 @@ class Gate:
 
 def _routed_path(scope: Any) -> str:
     # What the router will look at: behind a proxy, --root-path is no part of it.
-    path, root = str(scope["path"]), str(scope.get("root_path") or "").rstrip("/")
+    path, root = str(scope["path"]), str(scope.get("root_path") or "")
     return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -94,7 +95,7 @@ def _url(settings: ServingSettings, vllm_flags: Sequence[str]) -> str:
 
 def _last(flags: Sequence[str], name: str) -> str | None:
     found = None
-    for flag, following in zip(flags, [*flags[1:], None], strict=True):
+    for flag, following in zip_longest(flags, flags[1:]):
         given, equals, value = flag.partition("=")
         # vLLM takes --ssl_certfile for --ssl-certfile.
         if given.replace("_", "-") == name:

@@ -76,7 +76,13 @@ class Rig:
 
 @pytest.mark.parametrize(
     ("reason", "outcome"),
-    [("stop", "ok"), ("length", "length"), ("abort", "aborted"), ("error", "error"), ("new", "error")],
+    [
+        ("stop", "ok"),
+        ("length", "length"),
+        ("abort", "aborted"),
+        ("error", "error"),
+        ("new", "error"),
+    ],
 )
 def test_a_finished_request_is_counted_once_by_how_it_ended(reason: str, outcome: str) -> None:
     rig = Rig(output((2, None), prompt=5), output((3, reason), finished=True))

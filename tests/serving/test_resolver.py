@@ -243,7 +243,15 @@ def test_a_moved_alias_is_seen_after_its_time_and_a_pinned_version_stays(
 
 @pytest.mark.parametrize(
     "name",
-    ["nope-en-fr", "ui-en-fr@7", "ui-en-fr@canary", "../ui-en-fr", "ui-en-fr/..", "", "x" * 100_000],
+    [
+        "nope-en-fr",
+        "ui-en-fr@7",
+        "ui-en-fr@canary",
+        "../ui-en-fr",
+        "ui-en-fr/..",
+        "",
+        "x" * 100_000,
+    ],
 )
 def test_names_asked_in_vain_leave_nothing_behind(
     registry: FileRegistry, base: Path, publish: Publish, name: str
@@ -331,7 +339,9 @@ def test_one_broken_adapter_leaves_the_others_alone(
     async def scenario() -> None:
         r = rig(registry, base)
         bad, fine = await asyncio.gather(
-            r.resolver.resolve("bad-en-fr"), r.resolver.resolve("good-en-fr"), return_exceptions=True
+            r.resolver.resolve("bad-en-fr"),
+            r.resolver.resolve("good-en-fr"),
+            return_exceptions=True,
         )
         assert isinstance(bad, ManifestInvalid)
         assert not isinstance(fine, BaseException)
