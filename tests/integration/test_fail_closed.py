@@ -1,0 +1,108 @@
+"""vLLM only logs a plugin that does not load; our server must not start without one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.harness import ROOT, free_port
+
+pytestmark = pytest.mark.engine
+
+BREAK = 'raise ImportError("broken by a test")\n'
+# Module -> what is lost with it.
+PLUGINS = {
+    "engine_guard": "the guard of adapter loading, in every process",
+    "stats": "the stat logger",
+    "api": "the endpoint plugin with the contracts",
+    "worker": "the worker extension",
+    "gate": "the middleware",
+}
+
+
+@pytest.fixture(scope="module")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random two-layer Llama: starts fast, answers nonsense."""
+    folder = tmp_path_factory.mktemp("tiny-base")
+    script = ROOT / "tests" / "integration" / "tiny_base.py"
+    subprocess.run([sys.executable, str(script), str(folder)], check=True)
+    return folder
+
+
+def _copy_of_project(folder: Path) -> None:
+    for package in ("adapters", "serving", "training", "loadtests"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pyc*"))
+    shutil.copy(ROOT / "dragoman.py", folder)
+
+
+def _serve(project: Path, base: Path, port: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "dragoman.py", "serve", "--base", str(base), "--port", str(port)]
+    return subprocess.Popen(
+        [*command, "--registry", str(project / "registry"), "--max-model-len", "256"],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(project)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _answers_until_exit(process: subprocess.Popen[str], port: int) -> list[int]:
+    """Return every status that the server gave to a request that only a sound one may answer."""
+    answers: list[int] = []
+
+    def knock() -> None:
+        while process.poll() is None:
+            with contextlib.suppress(httpx.HTTPError):
+                answers.append(httpx.get(f"http://127.0.0.1:{port}/v1/models").status_code)
+            time.sleep(0.02)
+
+    knocking = threading.Thread(target=knock, daemon=True)
+    knocking.start()
+    process.wait(timeout=280)
+    knocking.join(timeout=10)
+    return answers
+
+
+def test_the_copy_starts_while_nothing_is_broken(tmp_path: Path, tiny_base: Path) -> None:
+    """Without this the tests below would also pass if nothing could ever start."""
+    _copy_of_project(tmp_path)
+    port = free_port()
+    process = _serve(tmp_path, tiny_base, port)
+    try:
+        deadline = time.monotonic() + 240
+        plugins: list[str] = []
+        while not plugins and time.monotonic() < deadline:
+            assert process.poll() is None, process.stdout and process.stdout.read()
+            with contextlib.suppress(httpx.HTTPError):
+                plugins = httpx.get(f"http://127.0.0.1:{port}/ready", timeout=5).json()["plugins"]
+            time.sleep(0.3)
+        assert {*plugins} >= {"engine_guard", "stats", "api"}
+    finally:
+        process.terminate()
+        output, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, output[-3000:]
+
+
+@pytest.mark.parametrize("module", PLUGINS)
+def test_server_refuses_to_start_without(module: str, tmp_path: Path, tiny_base: Path) -> None:
+    _copy_of_project(tmp_path)
+    path = tmp_path / "serving" / f"{module}.py"
+    path.write_text(BREAK, encoding="utf-8")
+    port = free_port()
+    process = _serve(tmp_path, tiny_base, port)
+    answers = _answers_until_exit(process, port)
+    output = process.stdout.read() if process.stdout else ""
+    assert process.returncode == 1, output[-3000:]
+    assert "error[start_refused]" in output, output[-3000:]
+    assert httpx.codes.OK not in answers, f"it served without {PLUGINS[module]}"
