@@ -106,17 +106,29 @@ class Systems:
         return max(formats, key=lambda f: chrf(self._base_texts(f, dev), references).value)
 
     def _base_texts(self, asked: BaseFormat, segments: Sequence[Segment]) -> list[str]:
-        answers = self._answers(asked.prompt, segments, adapter=None)
-        return [asked.trim(a.text, s.source) for a, s in zip(answers, segments, strict=True)]
+        texts: dict[int, str] = {}
+        stops = [asked.stop_token_ids(segment.source) for segment in segments]
+        for stop_token_ids in sorted(set(stops)):
+            chosen = [n for n, mine in enumerate(stops) if mine == stop_token_ids]
+            group = [segments[n] for n in chosen]
+            answers = self._answers(asked.prompt, group, adapter=None, stops=stop_token_ids)
+            for n, answer in zip(chosen, answers, strict=True):
+                texts[n] = asked.trim(answer.text, segments[n].source)
+        return [texts[n] for n in range(len(segments))]
 
     def _answers(
-        self, fmt: PromptFormat, segments: Sequence[Segment], *, adapter: str | None
+        self,
+        fmt: PromptFormat,
+        segments: Sequence[Segment],
+        *,
+        adapter: str | None,
+        stops: Sequence[int] = (),
     ) -> list[Generated]:
         decoding = self.recipe.decoding
         sources = [segment.source for segment in segments]
         return self._generator.generate(
             self._prompts(fmt, sources),
-            stop_token_ids=fmt.stop_token_ids,
+            stop_token_ids=stops or fmt.stop_token_ids,
             max_tokens=[
                 decoding.max_tokens(len(self._tokenizer.encode_text(source))) for source in sources
             ],

@@ -31,21 +31,20 @@ def judge(evaluation: Evaluation, rule: GateRule) -> Gate:
     over_current = evaluation.over_current
     against = []
     if over_base.gain < rule.min_chrf_gain:
-        against.append(
-            f"{_gain(over_base)} against the base; at least {rule.min_chrf_gain:+.1f} is needed"
-        )
+        needed = f"at least {rule.min_chrf_gain:+.1f} is needed"
+        against.append(f"{_gain(over_base, 'the base')}; {needed}")
     if not over_base.p_value < rule.max_p_value:
         against.append(
             f"p = {over_base.p_value:.3f} that it is not better than the base; "
             f"it must be under {rule.max_p_value:g}"
         )
     if over_copy.gain <= 0:
-        against.append(f"{_gain(over_copy)} against copying the source; it must be better")
+        against.append(f"{_gain(over_copy, 'copying the source')}; it must be better")
     if over_current is not None and over_current.gain_ci95[1] < 0:
-        against.append(f"{_gain(over_current)} against the version in use: significantly worse")
-    evidence = f"{_gain(over_base)} against the base, p = {over_base.p_value:.3f}"
+        against.append(f"{_gain(over_current, 'the version in use')}: significantly worse")
+    evidence = f"{_gain(over_base, 'the base')}, p = {over_base.p_value:.3f}"
     return Gate(passed=not against, reasons=tuple(against) or (evidence,))
 
 
-def _gain(versus: Comparison) -> str:
-    return f"chrF++ {versus.value:.1f} is {versus.gain:+.1f} ({versus.other:.1f})"
+def _gain(versus: Comparison, other: str) -> str:
+    return f"chrF++ {versus.value:.1f}, {versus.gain:+.1f} against {other} ({versus.other:.1f})"

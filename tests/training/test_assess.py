@@ -39,15 +39,24 @@ def test_the_base_is_asked_in_turns_and_as_plain_text(
 
 def test_the_base_stops_where_the_adapter_does(formats: list[BaseFormat]) -> None:
     for asked in formats:
-        assert {fakes.END, fakes.EOS} <= set(asked.prompt.stop_token_ids)
+        assert {fakes.END, fakes.EOS} <= set(asked.stop_token_ids("Close"))
 
 
-def test_a_plain_answer_ends_at_the_paragraph_unless_the_source_has_some(
-    formats: list[BaseFormat],
-) -> None:
+def test_a_plain_answer_ends_where_no_source_like_this_goes_on(formats: list[BaseFormat]) -> None:
     _, plain = formats
-    assert plain.trim(" Fermer\n\nEnglish: Save", "Close") == "Fermer"
+    assert plain.trim(" Fermer\nEnglish: Save", "Close") == "Fermer"
+    assert plain.trim(" Un\nDeux\n\nEnglish: Save", "One\nTwo") == "Un\nDeux"
     assert plain.trim(" Un\n\nDeux", "One\n\nTwo") == "Un\n\nDeux"
+
+
+def test_a_newline_stops_plain_answers_to_sources_of_one_line(
+    formats: list[BaseFormat], tmp_path: Path
+) -> None:
+    newline = set(BaseTokenizer.load(tmp_path / "tiny").encode_markup("\n"))
+    turns, plain = formats
+    assert newline <= set(plain.stop_token_ids("Close"))
+    assert not newline & set(plain.stop_token_ids("One\nTwo"))
+    assert not newline & set(turns.stop_token_ids("Close"))
 
 
 def test_examples_are_of_training_and_of_a_middling_length() -> None:

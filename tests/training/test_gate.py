@@ -33,7 +33,7 @@ PASSING = Evaluation(
 def test_a_clear_gain_passes_and_the_evidence_is_kept() -> None:
     gate = judge(PASSING, RULE)
     assert gate.passed
-    assert gate.reasons == ("chrF++ 60.0 is +12.0 (48.0) against the base, p = 0.001",)
+    assert gate.reasons == ("chrF++ 60.0, +12.0 against the base (48.0), p = 0.001",)
 
 
 @pytest.mark.parametrize(

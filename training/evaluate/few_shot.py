@@ -24,42 +24,50 @@ _PLAIN_TEMPLATE: Final = (
     "{%- else -%}{{- message['content'] -}}{%- endif -%}"
     "{%- endfor -%}"
 )
-_PARAGRAPH: Final = "\n\n"
+_LINE, _PARAGRAPH = "\n", "\n\n"
 
 
 @dataclass(frozen=True)
 class BaseFormat:
-    """One way to ask the base; `paragraph` ends an answer where the prompt separates examples."""
+    """One way to ask the base. `separators` are what ends an answer in plain text, with its id.
+
+    A text of one line has a translation of one line, so there the first newline ends it.
+    """
 
     name: str
     prompt: PromptFormat
-    ends_at_paragraph: bool
+    separators: tuple[tuple[str, int | None], ...] = ()
+
+    def stop_token_ids(self, source: str) -> tuple[int, ...]:
+        """Return the prompt's stop tokens and those of the separators that `source` is free of."""
+        ids = (token for text, token in self.separators if text not in source)
+        return (*self.prompt.stop_token_ids, *(token for token in ids if token is not None))
 
     def trim(self, answer: str, source: str) -> str:
         """Return the translation in `answer`."""
-        if self.ends_at_paragraph:
-            if _PARAGRAPH not in source:
-                answer = answer.partition(_PARAGRAPH)[0]
-            # The prompt ends in "French:", so the answer starts with the space after the colon.
-            return answer.removeprefix(" ")
-        return answer
+        for text, _ in self.separators:
+            if text not in source:
+                answer = answer.partition(text)[0]
+        # A plain prompt ends in "French:", so the answer starts with the space after the colon.
+        return answer.removeprefix(" ") if self.separators else answer
 
 
 def base_formats(
     recipe: Recipe, base: Path, examples: Sequence[Example], tokenizer: Tokenizer
 ) -> list[BaseFormat]:
-    """Return the ways to ask the base with `examples`; both stop at the adapter's stop tokens."""
+    """Return the ways to ask the base with `examples`; all stop at the adapter's stop tokens."""
     turns = recipe.prompt.complete(base, examples=tuple(examples))
-    paragraph = tokenizer.encode_markup(_PARAGRAPH)
-    stops = turns.stop_token_ids + (tuple(paragraph) if len(paragraph) == 1 else ())
     plain = PromptFormat(
         user="{source}: {text}\n{target}:",
         chat_template=_PLAIN_TEMPLATE,
         bos_token=turns.bos_token,
-        stop_token_ids=stops,
+        stop_token_ids=turns.stop_token_ids,
         examples=turns.examples,
     )
-    return [
-        BaseFormat("in turns", turns, ends_at_paragraph=False),
-        BaseFormat("as plain text", plain, ends_at_paragraph=True),
-    ]
+    separators = tuple((text, _id_of(text, tokenizer)) for text in (_LINE, _PARAGRAPH))
+    return [BaseFormat("in turns", turns), BaseFormat("as plain text", plain, separators)]
+
+
+def _id_of(text: str, tokenizer: Tokenizer) -> int | None:
+    ids = tokenizer.encode_markup(text)
+    return ids[0] if len(ids) == 1 else None
