@@ -137,7 +137,7 @@ def test_an_empty_text_is_refused(
 def test_what_a_request_leaves_open_comes_from_the_contract(
     manifest: AdapterManifest, given: dict[str, None]
 ) -> None:
-    request = FakeRequest(**given)
+    request = FakeRequest.model_validate(given)
     contract.apply_decoding(request, manifest)
     assert (request.temperature, request.top_p, request.repetition_penalty) == (0.2, 0.9, 1.1)
     assert request.stop_token_ids == list(manifest.prompt.stop_token_ids)
@@ -145,7 +145,7 @@ def test_what_a_request_leaves_open_comes_from_the_contract(
 
 def test_what_a_request_says_stays(manifest: AdapterManifest) -> None:
     said = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "stop_token_ids": [9]}
-    request = FakeRequest(**said)
+    request = FakeRequest.model_validate(said)
     contract.apply_decoding(request, manifest)
     assert request.model_dump(include=set(said)) == said
 
@@ -169,7 +169,7 @@ def test_an_answers_length_follows_the_source_within_the_context(
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_a_length_that_a_request_sets_stays(manifest: AdapterManifest, name: str) -> None:
-    request = FakeRequest(**{name: 7})
+    request = FakeRequest.model_validate({name: 7})
     contract.apply_length(request, manifest, source_tokens=50, room=1000)
     assert getattr(request, name) == 7
     assert request.max_tokens in (7, None)

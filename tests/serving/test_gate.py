@@ -31,7 +31,8 @@ REFUSED = [
     ("POST", "/v1/load_lora_adapter"), ("POST", "/tokenize"), ("POST", "/invocations"),
     ("GET", "//v1/models"), ("GET", "/v1//models"), ("GET", "/v1/models/"), ("GET", "/V1/models"),
     ("GET", "/v1/models/a/b"), ("GET", "/v1/models/../../pause"), ("GET", "/v1/models\n"),
-    ("GET", "/health/../pause"), ("GET", "/health;x"), ("GET", "/metrics/x"), ("GET", "/health\x00"),
+    ("GET", "/health/../pause"), ("GET", "/health;x"), ("GET", "/metrics/x"),
+    ("GET", "/health\x00"),
     ("POST", "/health"), ("DELETE", "/v1/models/ui-en-fr"), ("HEAD", "/v1/completions"),
     ("OPTIONS", "/pause"), ("TRACE", "/health"), ("get", "/health"), ("POST", "/v1/completions/"),
 ]  # fmt: skip

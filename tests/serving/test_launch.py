@@ -60,16 +60,17 @@ def test_the_plan_carries_every_setting_to_vllm_or_to_the_plugins(base: Path) ->
 
 @pytest.mark.usefixtures("cpu")
 def test_flags_after_the_dashes_come_last_so_that_vllm_takes_them(base: Path) -> None:
-    launch = planned(base, "--max-loras", "9", "--port=9000", "--host", "0.0.0.0")
+    launch = planned(base, "--max-loras", "9", "--port=9000", "--host", "127.0.0.9")
     assert value_of(launch.command, "--max-loras") == "9"
-    assert launch.command[-5:] == ("--max-loras", "9", "--port=9000", "--host", "0.0.0.0")
-    assert launch.url == "http://127.0.0.1:9000"
+    assert launch.command[-5:] == ("--max-loras", "9", "--port=9000", "--host", "127.0.0.9")
+    assert launch.url == "http://127.0.0.9:9000"
 
 
 @pytest.mark.usefixtures("cpu")
 @pytest.mark.parametrize(("flags", "url"), [
     ((), "http://127.0.0.1:8000"),
     (("--port", "1", "--port", "2"), "http://127.0.0.1:2"),
+    (("--host", "0.0.0.0"), "http://127.0.0.1:8000"),  # noqa: S104
     (("--host", "::"), "http://[::1]:8000"),
     (("--host=fe80::1",), "http://[fe80::1]:8000"),
     (("--host", "box"), "http://box:8000"),
@@ -155,4 +156,4 @@ def test_a_model_is_served_under_its_folders_name_however_the_folder_was_given(
 ) -> None:
     monkeypatch.chdir(base)
     found = find_base(given)
-    assert value_of(planned(found, base=given).command, "--served-model-name") == "tiny"
+    assert value_of(plan(settings(base=given), found).command, "--served-model-name") == "tiny"

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from adapters.errors import (
+    AdapterNotFound,
+    BaseModelMismatch,
+    DragomanError,
+    FileMissing,
+    RequestInvalid,
+    UnsupportedAdapter,
+)
+from serving import engine_guard, markers
+from serving.engine_guard import check_folder
+from serving.http_errors import answer_dragoman_error, plain_error
+from serving.settings import HANDOVER
+from tests import fakes
+
+
+def answered(error: Exception) -> tuple[int, dict[str, Any]]:
+    answer = asyncio.run(answer_dragoman_error(Request({"type": "http"}), error))
+    return answer.status_code, json.loads(bytes(answer.body))["error"]
+
+
+@pytest.mark.parametrize(("error", "status", "kind", "param"), [
+    (AdapterNotFound("m"), 404, "NotFoundError", "model"),
+    (BaseModelMismatch("m"), 409, "ConflictError", "model"),
+    (RequestInvalid("m"), 422, "UnprocessableEntityError", None),
+    (DragomanError("m"), 500, "InternalServerError", "model"),
+])  # fmt: skip
+def test_an_error_is_answered_in_openais_shape_with_its_stable_code(
+    error: DragomanError, status: int, kind: str, param: str | None
+) -> None:
+    body = {"message": "m", "type": kind, "param": param, "code": error.code}
+    assert answered(error) == (status, body)
+
+
+def test_an_error_that_is_not_ours_is_not_swallowed() -> None:
+    with pytest.raises(KeyError):
+        answered(KeyError("x"))
+
+
+def test_every_status_of_an_error_has_a_type() -> None:
+    def tree(kind: type[DragomanError]) -> list[type[DragomanError]]:
+        return [kind, *(leaf for child in kind.__subclasses__() for leaf in tree(child))]
+
+    for kind in tree(DragomanError):
+        answer = json.loads(bytes(plain_error(kind.http_status, kind.code, "m").body))
+        assert (answer["error"]["type"] == "InternalServerError") == (kind.http_status == 500)
+
+
+def test_the_guard_lets_a_plain_lora_in_safetensors_through(tmp_path: Path) -> None:
+    check_folder(fakes.write_lora(tmp_path / "lora"))
+
+
+def test_the_guard_refuses_a_folder_of_pickles(tmp_path: Path) -> None:
+    folder = fakes.write_lora(tmp_path / "lora")
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+    with pytest.raises(FileMissing, match="local folders"):
+        check_folder(folder)
+
+
+@pytest.mark.parametrize("path", ["org/name", "/nowhere/at/all", "~/lora", "..", ""])
+def test_the_guard_refuses_what_vllm_would_take_for_a_hub_repository(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileMissing):
+        check_folder(Path(path))
+
+
+def test_the_guard_refuses_another_kind_of_adapter(tmp_path: Path) -> None:
+    folder = fakes.write_lora(tmp_path / "lora")
+    fakes.write_json(folder / "adapter_config.json", fakes.lora_config(peft_type="IA3"))
+    with pytest.raises(UnsupportedAdapter, match="IA3"):
+        check_folder(folder)
+
+
+def test_the_guard_is_inert_in_a_vllm_that_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(HANDOVER, raising=False)
+    monkeypatch.setattr(engine_guard, "guard_adapter_loading", lambda _: pytest.fail("guarded"))
+    engine_guard.install()
+
+
+def test_the_guard_leaves_its_marker_only_once_it_is_in_force(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(HANDOVER, '{"base": "b", "registry": "/r"}')
+    monkeypatch.setattr(markers, "_set", set())
+
+    def fail(_: object) -> None:
+        raise ImportError("vLLM has moved it")
+
+    monkeypatch.setattr(engine_guard, "guard_adapter_loading", fail)
+    with pytest.raises(ImportError):
+        engine_guard.install()
+    assert markers.present() == frozenset()
+    monkeypatch.setattr(engine_guard, "guard_adapter_loading", lambda _: None)
+    engine_guard.install()
+    assert markers.present() == {"engine_guard"}

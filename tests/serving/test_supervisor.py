@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.errors import StartRefused
+from serving.launch import Launch
+from serving.settings import ServingSettings
+from serving.supervisor import Supervisor, require_free_port
+
+# A server as the supervisor sees one: answers /ready, has a worker, may die, hang or not drain.
+SERVER = textwrap.dedent("""
+    import http.server, os, pathlib, signal, subprocess, sys, time
+
+    folder = pathlib.Path(os.environ["FAKE_FOLDER"])
+    starts = folder / "starts"
+    with starts.open("a") as file:
+        file.write(f"{os.getpid()}\\n")
+    number = len(starts.read_text().split())
+    plan = os.environ["FAKE_PLAN"].split(",")
+    act = plan[min(number, len(plan)) - 1]
+    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    (folder / "worker").write_text(str(worker.pid))
+    if act == "dies":
+        sys.exit(3)
+    if act == "hangs":
+        time.sleep(60)
+    if act == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        def drain(*_):
+            (folder / "drained").touch()
+            os._exit(0)
+        signal.signal(signal.SIGTERM, drain)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == "/ready" else 404)
+            self.end_headers()
+            if act == "dies_later":
+                os._exit(4)
+        def log_message(self, *_): pass
+
+    http.server.HTTPServer(("127.0.0.1", int(os.environ["FAKE_PORT"])), Handler).serve_forever()
+""")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.supervisor._POLL_S", 0.03)
+
+
+class Rig:
+    """One supervisor of fake servers; each start follows the next word of `plan`."""
+
+    def __init__(self, folder: Path, plan: str, **settings: object) -> None:
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        environment = {
+            "FAKE_FOLDER": str(folder), "FAKE_PLAN": plan, "FAKE_PORT": str(self.port),
+        }  # fmt: skip
+        facts = {"base": "b", "registry": folder, "shutdown_timeout_s": 5, **settings}
+        self.ready: list[float] = []
+        self.supervisor = Supervisor(
+            Launch((sys.executable, "-c", SERVER), environment, f"http://127.0.0.1:{self.port}"),
+            ServingSettings.model_validate(facts),
+            on_ready=lambda _: self.ready.append(time.monotonic()),
+            backoff_s=(0.05,),
+        )
+
+    def starts(self) -> int:
+        file = self.folder / "starts"
+        return len(file.read_text().split()) if file.exists() else 0
+
+    def worker_is_gone(self) -> bool:
+        """Return whether the worker ends: it was killed, but the kernel may need a moment."""
+        stat = Path("/proc", (self.folder / "worker").read_text(), "stat")
+        deadline = time.monotonic() + 2
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # A zombie has ended; who inherits it has not looked yet.
+            while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.01)
+        return True
+
+
+@contextlib.contextmanager
+def meanwhile(*steps: Callable[[], object]) -> Iterator[None]:
+    """Run each step, in turn, as soon as the one before returned something true."""
+    over = threading.Event()
+
+    def follow() -> None:
+        for step in steps:
+            while not step() and not over.is_set():
+                time.sleep(0.02)
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def send(number: int) -> Callable[[], bool]:
+    def step() -> bool:
+        os.kill(os.getpid(), number)
+        return True
+
+    return step
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_drains_the_server_and_is_success(tmp_path: Path, number: int) -> None:
+    rig = Rig(tmp_path, "serves")
+    before = signal.getsignal(number)
+    with meanwhile(lambda: rig.ready, send(number)):
+        assert rig.supervisor.run() == 0
+    assert (tmp_path / "drained").exists()
+    assert rig.worker_is_gone()
+    assert signal.getsignal(number) is before
+
+
+def test_a_server_that_dies_before_it_was_ready_is_refused_and_not_tried_again(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path, "dies")
+    with pytest.raises(StartRefused, match="code 3 before it was ready"):
+        rig.supervisor.run()
+    assert rig.starts() == 1
+    assert rig.worker_is_gone()
+
+
+def test_a_server_that_is_never_ready_is_ended_after_its_time(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "hangs", start_timeout_s=0.5)
+    with pytest.raises(StartRefused, match="not ready within"):
+        rig.supervisor.run()
+    assert rig.worker_is_gone()
+
+
+def test_a_server_that_dies_later_is_started_again(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "dies_later,dies,serves")
+    with meanwhile(lambda: len(rig.ready) == 2, send(signal.SIGTERM)):
+        assert rig.supervisor.run() == 0
+    assert rig.starts() == 3
+
+
+def test_a_restart_that_hangs_is_ended_and_tried_again(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "dies_later,hangs,serves", start_timeout_s=0.8)
+    with meanwhile(lambda: len(rig.ready) == 2, send(signal.SIGTERM)):
+        assert rig.supervisor.run() == 0
+    assert rig.starts() == 3
+
+
+def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "hangs")
+    with meanwhile((tmp_path / "worker").exists, send(signal.SIGTERM)):
+        assert rig.supervisor.run() == 0
+    assert rig.starts() == 1
+    assert rig.ready == []
+    assert rig.worker_is_gone()
+
+
+def test_a_second_signal_does_not_wait_for_the_drain(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "deaf", shutdown_timeout_s=60)
+    started = time.monotonic()
+    calm = threading.Event()
+    steps = (lambda: rig.ready, send(signal.SIGINT), lambda: not calm.wait(0.1))
+    with meanwhile(*steps, send(signal.SIGINT)):
+        assert rig.supervisor.run() == 0
+    assert time.monotonic() - started < 10
+    assert rig.worker_is_gone()
+
+
+def test_a_server_that_does_not_drain_is_killed_after_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.supervisor._KILL_AFTER_S", 0.1)
+    rig = Rig(tmp_path, "deaf", shutdown_timeout_s=0)
+    with meanwhile(lambda: rig.ready, send(signal.SIGTERM)):
+        assert rig.supervisor.run() == 0
+    assert rig.worker_is_gone()
+
+
+def test_an_error_of_ours_leaves_no_server_behind(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "serves")
+
+    def fail(_: str) -> None:
+        raise RuntimeError("ours")
+
+    rig.supervisor.on_ready = fail
+    with pytest.raises(RuntimeError, match="ours"):
+        rig.supervisor.run()
+    assert rig.worker_is_gone()
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_our_own_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    rig = Rig(tmp_path, "serves", start_timeout_s=5)
+    with meanwhile(lambda: rig.ready, send(signal.SIGTERM)):
+        assert rig.supervisor.run() == 0
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "serves")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", rig.port))
+        taken.listen()
+        with pytest.raises(StartRefused, match=rf"127\.0\.0\.1:{rig.port}.*--port"):
+            rig.supervisor.run()
+    assert rig.starts() == 0
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://127.0.0.1:many"])
+def test_a_port_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(StartRefused, match="--port"):
+        require_free_port(url)
+
+
+def test_as_process_1_it_buries_the_workers(tmp_path: Path) -> None:
+    # PR_SET_CHILD_SUBREAPER (36): orphans come to this process, as they do to process 1.
+    script = textwrap.dedent(f"""
+        import ctypes, pathlib, sys
+        assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0
+        from adapters.errors import StartRefused
+        from tests.serving.test_supervisor import Rig
+        rig = Rig(pathlib.Path({str(tmp_path)!r}), "dies")
+        try:
+            rig.supervisor.run()
+        except StartRefused:
+            worker = (rig.folder / "worker").read_text()
+            sys.exit(10 if pathlib.Path("/proc", worker).exists() else 0)
+    """)
+    done = subprocess.run([sys.executable, "-c", script], cwd=Path.cwd(), check=False, timeout=60)
+    assert done.returncode == 0
