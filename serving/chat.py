@@ -46,7 +46,9 @@ class Contracts:
         resolved = await self._resolver.resolve(name)
         if raw_request is not None:
             raw_request.state.dragoman = resolved
-        token = contract.current.set(contract.Binding(resolved, asked=name))
+        body = await raw_request.json() if raw_request is not None else None
+        said = contract.said_by_client(request, body)
+        token = contract.current.set(contract.Binding(resolved, asked=name, said=said))
         try:
             return await create(request, raw_request)
         finally:
@@ -54,7 +56,8 @@ class Contracts:
 
     async def engine_inputs(self, handler: Any, request: Any, texts: list[str]) -> list[Any]:
         """Return one engine input for each segment, and settle what `request` leaves open."""
-        manifest = contract.bound().resolved.manifest
+        binding = contract.bound()
+        manifest = binding.resolved.manifest
         handler._preflight(request.n or 1)
         contract.refuse_truncation(request)
         metadata = (request.model_extra or {}).get("metadata")
@@ -63,8 +66,10 @@ class Contracts:
         large = sum(map(len, texts)) > _LARGE_CHARS
         prompts, longest = await asyncio.to_thread(encode) if large else encode()
         room = handler.model_config.max_model_len - max(map(len, prompts))
-        contract.apply_decoding(request, manifest)
-        contract.apply_length(request, manifest, source_tokens=longest, room=room)
+        contract.apply_decoding(request, manifest, said=binding.said)
+        contract.apply_length(
+            request, manifest, source_tokens=longest, room=room, said=binding.said
+        )
         return await prompt_ids_to_engine_inputs(handler, request, prompts)
 
     def _encode(
@@ -117,7 +122,7 @@ class ContractChat(_Bound, OpenAIServingChat):
             return await super().render_chat_request(request)
         text = None if request.tools else contract.lone_segment(request.messages)
         if text is None:
-            contract.apply_decoding(request, binding.resolved.manifest)
+            contract.apply_decoding(request, binding.resolved.manifest, said=binding.said)
             return await super().render_chat_request(request)
         inputs = await self.contracts.engine_inputs(self, request, [text])
         return [{"role": "user", "content": text}], inputs
@@ -139,6 +144,6 @@ class ContractCompletion(_Bound, OpenAIServingCompletion):
             return await super().render_completion_request(request)
         texts = contract.segments(request.prompt)
         if texts is None:
-            contract.apply_decoding(request, binding.resolved.manifest)
+            contract.apply_decoding(request, binding.resolved.manifest, said=binding.said)
             return await super().render_completion_request(request)
         return await self.contracts.engine_inputs(self, request, texts)

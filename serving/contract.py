@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,10 +16,11 @@ from serving.resolver import Resolved
 
 @dataclass(frozen=True)
 class Binding:
-    """The version that answers a request, and the model name that the client wrote."""
+    """The version that answers a request, and what the client wrote: model name and options."""
 
     resolved: Resolved
     asked: str
+    said: frozenset[str]
 
 
 # Set by the handlers for the span of one request.
@@ -100,27 +101,39 @@ def refuse_truncation(request: Any) -> None:
         )
 
 
-def apply_decoding(request: Any, manifest: AdapterManifest) -> None:
-    """Set the sampling and stop tokens that the request leaves open, in place."""
+def said_by_client(request: Any, body: object = None) -> frozenset[str]:
+    """Return the options that the client set; null leaves an option open, as in OpenAI's API.
+
+    body is the request as it came in. vLLM's model of it cannot tell: it writes the default of
+    max_tokens, 16, into a completion that says nothing.
+    """
+    if isinstance(body, Mapping):
+        return frozenset(name for name, value in body.items() if value is not None)
+    values = vars(request)
+    return frozenset(name for name in request.model_fields_set if values.get(name) is not None)
+
+
+def apply_decoding(request: Any, manifest: AdapterManifest, *, said: Set[str]) -> None:
+    """Set the sampling and stop tokens that the client left open, in place."""
     for name in ("temperature", "top_p", "repetition_penalty"):
-        if _is_open(request, name):
+        if name not in said:
             setattr(request, name, getattr(manifest.decoding, name))
     # A caller who names stop tokens, or wants to run past the end, means it.
-    if _is_open(request, "stop_token_ids") and not request.ignore_eos:
+    if "stop_token_ids" not in said and not request.ignore_eos:
         request.stop_token_ids = list(manifest.prompt.stop_token_ids)
 
 
-def apply_length(request: Any, manifest: AdapterManifest, *, source_tokens: int, room: int) -> None:
-    """Set max_tokens, if the request leaves it open, in place.
+def apply_length(
+    request: Any, manifest: AdapterManifest, *, source_tokens: int, room: int, said: Set[str]
+) -> None:
+    """Set the answer's length, if the client left it open, in place.
 
-    source_tokens is the longest segment's length: a request has one max_tokens for all of it.
+    source_tokens is the longest segment's length: a request has one length for all of it.
     room is what the context has left for an answer; none is vLLM's error to report, since it
     names the prompt's length and the limit.
     """
-    if all(_is_open(request, name) for name in ("max_tokens", "max_completion_tokens")):
-        request.max_tokens = max(1, min(manifest.decoding.max_tokens(source_tokens), room))
-
-
-def _is_open(request: Any, name: str) -> bool:
-    # Clients that serialise every option send null for what their user did not set.
-    return name not in request.model_fields_set or getattr(request, name) is None
+    if said & {"max_tokens", "max_completion_tokens"}:
+        return
+    newer = "max_completion_tokens"
+    name = newer if newer in type(request).model_fields else "max_tokens"
+    setattr(request, name, max(1, min(manifest.decoding.max_tokens(source_tokens), room)))
