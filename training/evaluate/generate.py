@@ -62,36 +62,16 @@ class Generator:
         pad = model.config.get_text_config().pad_token_id
         for name, folder in (adapters or {}).items():
             # No upcast to float32: an adapter computes here as it does when it is served.
-            how = {"adapter_name": name, "autocast_adapter_dtype": False}
             if isinstance(model, PeftModel):
-                model.load_adapter(str(folder), **how)
+                model.load_adapter(str(folder), name, autocast_adapter_dtype=False)
             else:
-                model = PeftModel.from_pretrained(model, str(folder), **how)
+                model = PeftModel.from_pretrained(
+                    model, str(folder), name, autocast_adapter_dtype=False
+                )
         model.eval()
         return cls(model, BaseTokenizer.load(base), pad=0 if pad is None else int(pad))
 
-    def translate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *,
-        stop_token_ids: Sequence[int],
-        max_tokens: Sequence[int],
-        adapter: str | None = None,
-        batch_size: int = 64,
-        on_progress: Callable[[int], None] | None = None,
-    ) -> list[str]:
-        """Return the greedy answers as text, in the order of the prompts (see `generate`)."""
-        answers = self.generate(
-            prompts,
-            stop_token_ids=stop_token_ids,
-            max_tokens=max_tokens,
-            adapter=adapter,
-            batch_size=batch_size,
-            on_progress=on_progress,
-        )
-        return [answer.text for answer in answers]
-
-    def generate(
+    def generate(  # noqa: PLR0913 - the five are what a batch of prompts needs
         self,
         prompts: Sequence[Sequence[int]],
         *,
@@ -203,23 +183,3 @@ class Generator:
         else:
             self._model.set_adapter(name)
             yield
-
-
-def translate(
-    base: Path,
-    adapter: Path | None,
-    prompts: Sequence[Sequence[int]],
-    *,
-    stop_token_ids: Sequence[int],
-    max_tokens: Sequence[int],
-    batch_size: int = 64,
-) -> list[str]:
-    """Return greedy answers of the base, or of the base with the adapter in folder `adapter`."""
-    generator = Generator.load(base, {"adapter": adapter} if adapter else {})
-    return generator.translate(
-        prompts,
-        stop_token_ids=stop_token_ids,
-        max_tokens=max_tokens,
-        adapter="adapter" if adapter else None,
-        batch_size=batch_size,
-    )

@@ -59,7 +59,12 @@ class Meter(TrainerCallback):
             )
 
     def on_log(
-        self, args: Any, state: TrainerState, control: Any, logs: dict[str, float] | None = None, **_: Any
+        self,
+        args: Any,
+        state: TrainerState,
+        control: Any,
+        logs: dict[str, float] | None = None,
+        **_: Any,
     ) -> None:
         """Keep the losses."""
         logs = logs or {}
@@ -81,7 +86,9 @@ class Stop(TrainerCallback):
         """Start the clock."""
         self._started = time.monotonic()
 
-    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(
+        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         """Stop if it is time; measure the loss on dev once more at the very end."""
         late = self._max_seconds is not None
         late = late and time.monotonic() - self._started >= float(self._max_seconds or 0)
@@ -102,7 +109,7 @@ def stop_on_interrupt(stop: Stop) -> Iterator[None]:
         yield
         return
 
-    def request(signum: int, frame: Any) -> None:
+    def request(*_: object) -> None:
         if stop.requested:
             raise KeyboardInterrupt
         stop.requested = True

@@ -47,7 +47,7 @@ class _Run:
         return self.out / "checkpoints"
 
 
-def fit(
+def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its order
     train: Sequence[Encoded],
     dev: Sequence[Encoded],
     base: Path,
@@ -82,8 +82,8 @@ def fit(
     with stop_on_interrupt(stop):
         trainer.train(resume_from_checkpoint=checkpoint)
     seconds = time.monotonic() - started
-    _check_finite(trainer.model)
-    folder = save_adapter(trainer.model, base, out / "adapter")
+    _check_finite(trainer.adapted)
+    folder = save_adapter(trainer.adapted, base, out / "adapter")
     return FitResult(
         adapter_folder=folder,
         seconds=seconds,
@@ -92,7 +92,7 @@ def fit(
         tok_s=meter.tok_s,
         losses=tuple(meter.losses),
         dev_losses=tuple(meter.dev_losses),
-        trainable_parameters=sum(p.numel() for p in _trainable(trainer.model).values()),
+        trainable_parameters=sum(p.numel() for p in _trainable(trainer.adapted).values()),
         target_modules=tuple(json.loads((folder / CONFIG_FILE).read_text())["target_modules"]),
         peak_rss_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         versions={name: importlib.metadata.version(name) for name in _PACKAGES},
@@ -106,12 +106,12 @@ def save_adapter(model: PeftModel, base: Path, folder: Path) -> Path:
     """
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
-    dtype = model.get_base_model().dtype
-    state = {name: p.detach().to(dtype) for name, p in _trainable(model).items()}
-    model.save_pretrained(draft, state_dict=state, save_embedding_layers=False)
+    base_model: Any = model.get_base_model()
+    state = {name: p.detach().to(base_model.dtype) for name, p in _trainable(model).items()}
+    model.save_pretrained(str(draft), state_dict=state, save_embedding_layers=False)
     config = json.loads((draft / CONFIG_FILE).read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = str(read_card(base).get("name") or base.name)
-    config["target_modules"] = sorted(config["target_modules"])  # a set, in an order of its own
+    config["target_modules"] = _short_names(model, config["target_modules"])
     config["inference_mode"] = True
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (draft / CONFIG_FILE).write_text(text, encoding="utf-8")
@@ -123,22 +123,34 @@ def save_adapter(model: PeftModel, base: Path, folder: Path) -> Path:
     return folder
 
 
+def _short_names(model: PeftModel, names: Sequence[str]) -> list[str]:
+    """Return the last parts of the names, sorted, where they choose the same modules."""
+    short = {name.rpartition(".")[2] for name in names}
+    left_out = {
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and not name.endswith(".base_layer")
+    }
+    return sorted(names if short & left_out else short)
+
+
 def _trainer(run: _Run, train: Sequence[Encoded], dev: Sequence[Encoded]) -> LabelTrainer:
     model = AutoModelForCausalLM.from_pretrained(run.base, dtype="auto", local_files_only=True)
     pad = model.config.get_text_config().pad_token_id
     return LabelTrainer(
         model=model,
-        args=_arguments(run, evaluate=bool(dev)),
+        args=_arguments(run, evaluate=bool(dev), bf16=model.dtype is torch.bfloat16),
+        tokens_per_pass=run.schedule.tokens_per_pass,
         data_collator=DataCollatorForLanguageModeling(pad_token_id=0 if pad is None else pad),
         train_dataset=_dataset(train),
-        eval_dataset=_dataset(dev) if dev else None,
+        eval_dataset=_dataset(sorted(dev, key=len)) if dev else None,
         # TRL asks for a tokenizer; the rows are ids already, and checkpoints need no copy of it.
         processing_class=PreTrainedTokenizerFast(tokenizer_file=str(run.base / "tokenizer.json")),
         peft_config=_lora(run.method),
     )
 
 
-def _arguments(run: _Run, *, evaluate: bool) -> SFTConfig:
+def _arguments(run: _Run, *, evaluate: bool, bf16: bool) -> SFTConfig:
     schedule = run.schedule
     return SFTConfig(
         output_dir=str(run.checkpoints),
@@ -153,7 +165,8 @@ def _arguments(run: _Run, *, evaluate: bool) -> SFTConfig:
         weight_decay=schedule.weight_decay,
         max_grad_norm=schedule.max_grad_norm,
         gradient_checkpointing=schedule.gradient_checkpointing,
-        bf16=False,  # the base is bf16 already; autocast would cast adapters at every call
+        bf16=bf16,
+        use_cpu=not torch.cuda.is_available(),
         optim="adamw_torch_fused",
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -177,7 +190,7 @@ def _lora(method: LoraMethod) -> LoraConfig:
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=method.rank,
-        lora_alpha=method.alpha,
+        lora_alpha=method.alpha,  # type: ignore[arg-type]  # annotated int, any number will do
         lora_dropout=method.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
         use_rslora=method.rslora,
@@ -196,7 +209,7 @@ def _trainable(model: PeftModel) -> dict[str, torch.nn.Parameter]:
 
 
 def _check_finite(model: PeftModel) -> None:
-    broken = [name for name, p in _trainable(model).items() if not bool(p.isfinite().all())]
+    broken = [name for name, p in _trainable(model).items() if not p.isfinite().all().item()]
     if broken:
         raise TrainingFailed(
             f"{len(broken)} adapter tensors are not finite, {broken[0]} first; "
@@ -208,5 +221,3 @@ def _quiet() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     disable_progress_bar()
-
-

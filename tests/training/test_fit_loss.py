@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from torch.nn.functional import cross_entropy
+
+from tests import fakes
+from tests.training import tiny
+from training.encode import IGNORED
+from training.fit import label_loss
+from training.fit.label_loss import can_score_labels_only, score_labels_only, summed_loss
+
+
+def adapted(kind: str) -> Any:
+    config = LoraConfig(
+        task_type="CAUSAL_LM", r=4, target_modules="all-linear", init_lora_weights=False
+    )
+    return get_peft_model(tiny.model(kind), config)
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Three rows padded on the right; the first eight or so positions are prompt."""
+    torch.manual_seed(1)
+    ids = torch.randint(5, fakes.VOCAB_SIZE, (3, 20))
+    labels = ids.clone()
+    mask = torch.ones_like(ids)
+    for row, (prompt, length) in enumerate(((8, 20), (5, 14), (11, 13))):
+        labels[row, :prompt] = IGNORED
+        labels[row, length:] = IGNORED
+        ids[row, length:] = fakes.PAD
+        mask[row, length:] = 0
+    return ids, labels, mask
+
+
+def gradients(model: Any) -> dict[str, torch.Tensor]:
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("kind", ["gemma", "llama"])
+def test_loss_and_gradients_equal_those_of_all_logits(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Chunks of seven rows, so that several are needed and the last one is short.
+    monkeypatch.setattr(label_loss, "_CHUNK_ELEMENTS", 7 * fakes.VOCAB_SIZE)
+    ids, labels, mask = batch()
+    model = adapted(kind)
+    logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].flatten(0, 1)
+    expected = cross_entropy(logits, labels[:, 1:].flatten(), reduction="sum")
+    expected.backward()
+    wanted = gradients(model)
+    model.zero_grad()
+
+    score_labels_only(model.get_base_model())
+    found = model(input_ids=ids, labels=labels, summed_loss=True)
+    found.backward()
+
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert gradients(model).keys() == wanted.keys()
+    assert len(wanted) == 2 * 2 * 7
+    for name, gradient in gradients(model).items():
+        assert (gradient - wanted[name]).norm() <= 1e-3 * wanted[name].norm(), name
+
+
+def test_bf16_gradients_stay_close_to_float32() -> None:
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(40, 64), torch.randn(5000, 64) * 0.3
+    labels = torch.randint(0, 5000, (40,))
+    exact, rounded = hidden.clone().requires_grad_(), hidden.bfloat16().requires_grad_()
+    cross_entropy(exact @ weight.T, labels, reduction="sum").backward()
+    summed_loss(rounded, weight.bfloat16(), labels).backward()
+    assert exact.grad is not None
+    assert rounded.grad is not None
+    assert (rounded.grad.float() - exact.grad).norm() < 0.02 * exact.grad.norm()
+
+
+def test_no_labels_give_a_loss_of_zero_that_has_a_gradient() -> None:
+    model = adapted("llama")
+    score_labels_only(model.get_base_model())
+    ids = torch.full((2, 6), 7)
+    loss = model(input_ids=ids, labels=torch.full_like(ids, IGNORED), summed_loss=True)
+    loss.backward()
+    assert loss.item() == 0
+    assert all(not gradient.any() for gradient in gradients(model).values())
+
+
+def test_other_calls_still_get_the_models_own_forward() -> None:
+    model = tiny.model("llama")
+    ids = batch()[0]
+    before = model(input_ids=ids).logits
+    score_labels_only(model)
+    torch.testing.assert_close(model(input_ids=ids).logits, before)
+
+
+def test_heads_that_do_more_than_one_product_are_left_to_trl() -> None:
+    plain, capped, trained = (tiny.model("gemma") for _ in range(3))
+    for model in (plain, capped):
+        model.requires_grad_(False)
+    capped.config.final_logit_softcapping = 30.0
+    assert can_score_labels_only(plain)
+    assert not can_score_labels_only(capped)
+    assert not can_score_labels_only(trained)

@@ -1,0 +1,60 @@
+"""Random models of real architectures, small enough to train in a second. Imports torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM
+
+from adapters.ids import LanguagePair
+from adapters.tokenizer import BaseTokenizer
+from tests import fakes
+from training.corpus.segment import Segment
+from training.encode import Encoded, Encoder
+
+PAIR = LanguagePair("en", "fr")
+_SIZES: dict[str, Any] = {
+    "vocab_size": fakes.VOCAB_SIZE,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "max_position_embeddings": 256,
+    "pad_token_id": fakes.PAD,
+    "bos_token_id": fakes.BOS,
+    "eos_token_id": fakes.EOS,
+}
+
+
+def model(kind: str) -> Any:
+    """Return a random float32 model: gemma or llama."""
+    torch.manual_seed(0)
+    if kind == "gemma":
+        return Gemma3ForCausalLM(Gemma3TextConfig(**_SIZES, sliding_window=8)).eval()
+    return LlamaForCausalLM(LlamaConfig(**_SIZES)).eval()
+
+
+def write_base(folder: Path, kind: str = "llama", *, dtype: torch.dtype = torch.float32) -> Path:
+    """Write a base model's folder with random weights; its card calls it `tiny`."""
+    model(kind).to(dtype).save_pretrained(folder)
+    fakes.tokenizer().save(str(folder / "tokenizer.json"))
+    card = {"name": "tiny", "prompt": fakes.prompt_format().model_dump(mode="json")}
+    (folder / "dragoman-base.json").write_text(json.dumps(card), encoding="utf-8")
+    return folder
+
+
+def encode(base: Path, texts: list[tuple[str, str]]) -> list[Encoded]:
+    """Return the pairs as ids."""
+    encoder = Encoder(fakes.prompt_format(), PAIR, BaseTokenizer.load(base), max_length=200)
+    return encoder.encode_all(Segment(s, t, "", "", 1) for s, t in texts)[0]
+
+
+def lessons(base: Path, count: int = 24) -> list[Encoded]:
+    """Return pairs that a tiny model can learn by heart."""
+    words = ("open", "close", "save it", "run", "move the cell", "stop")
+    return encode(base, [(words[i % 6], words[i % 6].upper()) for i in range(count)])
