@@ -131,28 +131,23 @@ def test_an_empty_text_is_refused(
         contract.prompt_ids(manifest, ["a", text], None, tokenizer)
 
 
-@pytest.mark.parametrize("given", [
-    {}, {"temperature": None, "top_p": None, "repetition_penalty": None, "stop_token_ids": None},
-])  # fmt: skip
-def test_what_a_request_leaves_open_comes_from_the_contract(
-    manifest: AdapterManifest, given: dict[str, None]
-) -> None:
-    request = FakeRequest.model_validate(given)
-    contract.apply_decoding(request, manifest)
+def test_what_a_client_leaves_open_comes_from_the_contract(manifest: AdapterManifest) -> None:
+    request = FakeRequest()
+    contract.apply_decoding(request, manifest, said=frozenset())
     assert (request.temperature, request.top_p, request.repetition_penalty) == (0.2, 0.9, 1.1)
     assert request.stop_token_ids == list(manifest.prompt.stop_token_ids)
 
 
-def test_what_a_request_says_stays(manifest: AdapterManifest) -> None:
+def test_what_a_client_says_stays(manifest: AdapterManifest) -> None:
     said = {"temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.0, "stop_token_ids": [9]}
     request = FakeRequest.model_validate(said)
-    contract.apply_decoding(request, manifest)
+    contract.apply_decoding(request, manifest, said=said.keys())
     assert request.model_dump(include=set(said)) == said
 
 
 def test_who_wants_to_run_past_the_end_gets_no_stop_tokens(manifest: AdapterManifest) -> None:
     request = FakeRequest(ignore_eos=True)
-    contract.apply_decoding(request, manifest)
+    contract.apply_decoding(request, manifest, said={"ignore_eos"})
     assert request.stop_token_ids == []
 
 
@@ -162,26 +157,40 @@ def test_who_wants_to_run_past_the_end_gets_no_stop_tokens(manifest: AdapterMani
 def test_an_answers_length_follows_the_source_within_the_context(
     manifest: AdapterManifest, source_tokens: int, room: int, expected: int
 ) -> None:
-    request = FakeRequest(max_tokens=None)
-    contract.apply_length(request, manifest, source_tokens=source_tokens, room=room)
-    assert request.max_tokens == expected
+    request = FakeRequest()
+    contract.apply_length(
+        request, manifest, source_tokens=source_tokens, room=room, said=frozenset()
+    )
+    assert request.max_completion_tokens == expected
+    assert request.max_tokens is None
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
-def test_a_length_that_a_request_sets_stays(manifest: AdapterManifest, name: str) -> None:
+def test_a_length_that_a_client_sets_stays(manifest: AdapterManifest, name: str) -> None:
     request = FakeRequest.model_validate({name: 7})
-    contract.apply_length(request, manifest, source_tokens=50, room=1000)
-    assert getattr(request, name) == 7
-    assert request.max_tokens in (7, None)
+    before = request.model_copy()
+    contract.apply_length(request, manifest, source_tokens=50, room=1000, said={name})
+    assert request == before
 
 
-def test_a_completion_request_has_no_second_name_for_its_length(manifest: AdapterManifest) -> None:
+def test_a_completion_request_has_one_name_only_for_its_length(manifest: AdapterManifest) -> None:
     class Completion(BaseModel):
         max_tokens: int | None = 16
 
     request = Completion()
-    contract.apply_length(request, manifest, source_tokens=50, room=1000)
+    contract.apply_length(request, manifest, source_tokens=50, room=1000, said=frozenset())
     assert request.max_tokens == 100
+
+
+def test_what_a_client_said_is_in_the_body_and_null_says_nothing() -> None:
+    request = FakeRequest(max_tokens=16, temperature=1.0)
+    body = {"model": "m", "temperature": 0.0, "top_p": None}
+    assert contract.said_by_client(request, body) == {"model", "temperature"}
+
+
+def test_without_a_body_what_was_set_on_the_request_is_what_was_said() -> None:
+    request = FakeRequest(max_tokens=16, temperature=None)
+    assert contract.said_by_client(request) == {"max_tokens"}
 
 
 def test_a_prompt_is_never_cut() -> None:
