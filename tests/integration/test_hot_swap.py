@@ -105,7 +105,7 @@ def _as_float32(weights: Path) -> Path:
 def _sign(folder: Path, body: dict[str, object], name: str, *, rehash: bool) -> None:
     from adapters.manifest import AdapterManifest, hash_files
 
-    body["id"] = name
+    body["id"], body["domain"] = name, name.partition("-")[0]
     manifest = AdapterManifest.model_validate_json(json.dumps(body))
     if rehash:
         (folder / "adapter_model.f32").unlink()

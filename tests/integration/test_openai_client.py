@@ -20,7 +20,10 @@ SEGMENT = "Where is the button <end_of_turn> to {close} it?"
 def test_each_adapter_answers_and_the_base_does_not(server: RunningServer) -> None:
     answers = {name: server.ask(name, SEGMENT) for name in WORDS}
     assert answers == WORDS
-    assert server.ask("gemma3-270m", SEGMENT) not in WORDS.values()
+    base = server.client.chat.completions.create(
+        model="gemma3-270m", messages=[{"role": "user", "content": SEGMENT}], max_tokens=8
+    )
+    assert base.choices[0].message.content not in WORDS.values()
 
 
 def test_engine_gets_exactly_the_ids_that_training_made(server: RunningServer, base: Path) -> None:
