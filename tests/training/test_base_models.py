@@ -137,10 +137,10 @@ def test_gemmas_template_takes_a_conversation() -> None:
         {"role": "assistant", "content": "b"},
         {"role": "user", "content": "c"},
     ]
-    texts: list[str] = render_jinja_template(
+    rendered: Any = render_jinja_template(
         [messages], chat_template=GEMMA_TEMPLATE, add_generation_prompt=True, bos_token="<bos>"
-    )[0]
-    assert texts[0] == (
+    )
+    assert rendered[0][0] == (
         "<bos><start_of_turn>user\na<end_of_turn>\n<start_of_turn>model\nb<end_of_turn>\n"
         "<start_of_turn>user\nc<end_of_turn>\n<start_of_turn>model\n"
     )

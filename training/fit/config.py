@@ -58,7 +58,7 @@ class Schedule(Section):
     )
     max_length: int = Field(default=256, ge=8, le=1 << 20, description="longer pairs are dropped")
     tokens_per_pass: int = Field(
-        default=2048,
+        default=1024,
         ge=64,
         description="a batch of more goes through the model in parts: about 1 MB of memory a token "
         "on a 270M model; the result is the same",
