@@ -96,6 +96,19 @@ def test_a_version_that_was_deleted_is_not_shown_any_more(
     assert len(catalogue._versions) == 1
 
 
+def test_another_version_of_the_same_number_is_read_anew(
+    registry: FileRegistry, publish: Publish
+) -> None:
+    catalogue = Catalogue(registry, ttl_s=0)
+    first = publish()
+    listing(catalogue)
+    shutil.rmtree(first.folder)
+    second = publish(seed=1)
+    assert second.manifest.version == first.manifest.version
+    (entry,) = asyncio.run(catalogue.entries())
+    assert entry.shown == second
+
+
 def test_one_adapter_is_looked_up_without_listing_all(
     registry: FileRegistry, publish: Publish
 ) -> None:

@@ -105,8 +105,11 @@ def meanwhile(*steps: Callable[[], object]) -> Iterator[None]:
 
     def follow() -> None:
         for step in steps:
-            while not step() and not over.is_set():
-                time.sleep(0.02)
+            while not step():
+                if over.wait(0.02):
+                    return
+            if over.is_set():
+                return
 
     thread = threading.Thread(target=follow)
     thread.start()
