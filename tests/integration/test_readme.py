@@ -1,0 +1,75 @@
+"""What README and docs tell people to type does what they say."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from adapters.ids import AdapterRef
+from tests.integration.harness import ROOT, RunningServer, dragoman
+
+pytestmark = pytest.mark.engine
+
+# Too long to run as they stand; each is run in a shorter form by the test that is named.
+ELSEWHERE = {
+    "make demo": "CONTRIBUTING.md: run by hand before a release, twelve minutes",
+    "make test": "this very run",
+    "DEMO_EXIT=1 make demo": "as make demo",
+    "dragoman train jupyter-en-fr --publish": "test_train_to_answer.py",
+    "dragoman serve --base gemma3-270m": "every test of the engine",
+    ". .venv/bin/activate": "the interpreter that runs this",
+}
+LIGHT = {
+    "dragoman base fetch gemma3-270m",
+    "dragoman data inspect jupyter-en-fr",
+    "dragoman adapters list",
+    "dragoman adapters import ./my-peft-lora --id legal-en-de --licence CC-BY-4.0 "
+    "--user 'Translate from {source} to {target}: {text}'",
+}
+
+
+def commands() -> list[str]:
+    """Return each command in the shell blocks of README.md, comments and line breaks removed."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [re.sub(r"\s+", " ", re.sub(r"\s# .*", "", line)).strip() for line in lines if line]
+
+
+def test_every_command_of_the_readme_is_run_by_a_test() -> None:
+    assert commands(), "no shell block found"
+    assert {*commands()} <= LIGHT | ELSEWHERE.keys()
+
+
+@pytest.mark.parametrize("command", sorted(LIGHT))
+def test_command_of_the_readme_works(
+    command: str, server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = server.registry.resolve(AdapterRef.parse("alpha-en-fr")).folder
+    shutil.copytree(folder, tmp_path / "my-peft-lora")
+    monkeypatch.setenv("DRAGOMAN_REGISTRY", str(tmp_path / "registry"))
+    arguments = [
+        str(tmp_path / part) if part == "./my-peft-lora" else part
+        for part in shlex.split(command)[1:]
+    ]
+    assert dragoman(*arguments).returncode == 0
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "serve", "bench", "setup", "lint", "type"])
+def test_make_knows_the_target(target: str) -> None:
+    done = subprocess.run(
+        ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
