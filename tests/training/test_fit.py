@@ -124,6 +124,12 @@ def test_a_run_ends_after_its_steps_or_its_seconds(base: Path, tmp_path: Path) -
     assert late.dev_losses
 
 
+def test_a_run_without_dev_text_has_no_losses_on_dev(base: Path, tmp_path: Path) -> None:
+    schedule = SCHEDULE.model_copy(update={"max_steps": 2})
+    result = fit(tiny.lessons(base), [], base, METHOD, schedule, tmp_path / "run")
+    assert result.dev_losses == ()
+
+
 def test_a_bf16_base_keeps_float32_adapters_and_saves_them_as_bf16(tmp_path: Path) -> None:
     base = tiny.write_base(tmp_path / "base", "gemma", dtype=torch.bfloat16)
     result = train(base, tmp_path / "run")

@@ -95,7 +95,8 @@ class Stop(TrainerCallback):
         if self.requested or late:
             control.should_training_stop = True
             control.should_save = True
-        if not self.requested and (late or state.global_step >= state.max_steps):
+        last = late or state.global_step >= state.max_steps
+        if last and not self.requested and args.eval_strategy != "no":
             control.should_evaluate = True
 
 
