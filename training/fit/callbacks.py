@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from training.fit.result import FitProgress, OnProgress
 
-_WARM_UP_STEPS: Final = 2
+WARM_UP_STEPS: Final = 2
 
 
 class Meter(TrainerCallback):
@@ -43,7 +43,7 @@ class Meter(TrainerCallback):
         self._steps += 1
         tokens = int(state.num_input_tokens_seen) - self._seen_before
         self._seen_before = int(state.num_input_tokens_seen)
-        if self._steps > _WARM_UP_STEPS:
+        if self._steps > WARM_UP_STEPS:
             self._seconds += time.monotonic() - self._started
             self._tokens += tokens
         if self._on_progress is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import resource
 import sys
@@ -38,6 +39,8 @@ def main() -> int:
         again = [sys.executable, *sys.orig_argv[1:]]
         os.execve(sys.executable, again, {**os.environ, **preload})  # noqa: S606 - our own command
     os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TQDM_DISABLE"] = "1"
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         figures = _measure(arguments.variant, arguments.recipe, arguments.seconds, Path(folder))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -64,12 +67,19 @@ def _measure(variant: str, name: str, seconds: float, folder: Path) -> dict[str,
     if variant == "dragoman":
         result = fit(rows, [], base, recipe.method, schedule, folder)
         return {"tok_s": round(result.tok_s, 1), "steps": result.steps}
-    trainer = _plain_trl(base, rows, recipe, folder, same_settings=variant != "trl")
-    from training.fit.callbacks import Meter, Stop
+    from training.fit.callbacks import WARM_UP_STEPS, Meter, Stop
 
+    class _StopAfterWarmUp(Stop):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step <= WARM_UP_STEPS:  # the first batch is the longest, and slow
+                self.on_train_begin()
+            else:
+                super().on_step_end(args, state, control)
+
+    trainer = _plain_trl(base, rows, recipe, folder, same_settings=variant != "trl")
     meter = Meter()
     trainer.add_callback(meter)
-    trainer.add_callback(Stop(seconds))
+    trainer.add_callback(_StopAfterWarmUp(seconds))
     trainer.train()
     return {"tok_s": round(meter.tok_s, 1), "steps": trainer.state.global_step}
 
