@@ -107,6 +107,17 @@ def test_logprobs_are_those_of_the_softmax(base: Path) -> None:
         assert value == pytest.approx(expected, abs=1e-4)
 
 
+def test_the_head_is_never_copied_for_every_row(base: Path, tmp_path: Path) -> None:
+    generator = Generator.load(base, {"one": write_adapter(base, "one", tmp_path / "one")})
+    prompts = prompts_of(base)
+    with torch.profiler.profile(record_shapes=True) as profile:
+        generator.generate(prompts, stop_token_ids=STOPS, max_tokens=[2] * 5, adapter="one")
+    batched = [e.input_shapes for e in profile.events() or () if e.name == "aten::bmm"]
+    assert not [s for s in batched if [len(prompts), tiny.HIDDEN, fakes.VOCAB_SIZE] in s]
+    products = [e.input_shapes for e in profile.events() or () if e.name == "aten::mm"]
+    assert [s for s in products if [tiny.HIDDEN, fakes.VOCAB_SIZE] in s]
+
+
 def test_progress_counts_every_prompt(base: Path) -> None:
     done: list[int] = []
     prompts = prompts_of(base)

@@ -16,9 +16,10 @@ from training.corpus.segment import Segment
 from training.encode import Encoded, Encoder
 
 PAIR = LanguagePair("en", "fr")
+HIDDEN = 32
 _SIZES: dict[str, Any] = {
     "vocab_size": fakes.VOCAB_SIZE,
-    "hidden_size": 32,
+    "hidden_size": HIDDEN,
     "intermediate_size": 48,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
