@@ -29,6 +29,8 @@ BASE: Final = "gemma3-270m"
 RECIPES: Final = ("jupyter-en-fr", "jupyter-en-de")
 SAMPLES: Final = 4
 _LOAD: Final = Load(streams=16, tokens=32)
+_EXAMPLE_CHARS: Final = range(15, 80)
+_SHOWN_CHARS: Final = 110
 _METRICS: Final = (
     "dragoman_requests_total",
     "dragoman_completion_tokens_total",
@@ -143,8 +145,25 @@ def _ask(url: str, sample: Sample) -> Sample:
     return _with(
         sample,
         translation=_chat(url, sample.adapter, sample.source),
-        base=_chat(url, BASE, f"Translate to {_language(sample)}: {sample.source}", max_tokens=64),
+        base=_ask_base(url, sample),
     )
+
+
+def _ask_base(url: str, sample: Sample) -> str:
+    """Return the base's answer, asked as fairly as the evaluation asks it: after examples."""
+    shown = "".join(f"English: {s}\n{_language(sample)}: {t}\n\n" for s, t in _examples(sample))
+    prompt = f"{shown}English: {sample.source}\n{_language(sample)}:"
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none")
+    answer = client.completions.create(
+        model=BASE, prompt=prompt, max_tokens=64, temperature=0, stop=["\n"]
+    )
+    return answer.choices[0].text.strip()
+
+
+def _examples(sample: Sample) -> list[tuple[str, str]]:
+    lines = (OUT / "runs" / sample.adapter / "data" / "train.jsonl").read_text(encoding="utf-8")
+    pairs = [(row["source"], row["target"]) for row in map(json.loads, lines.splitlines())]
+    return [pair for pair in pairs if len(pair[0]) in _EXAMPLE_CHARS and "\n" not in pair[0]][:3]
 
 
 def _chat(url: str, model: str, text: str, **options: Any) -> str:
@@ -177,8 +196,9 @@ def _show(
         ],
         title=f"Quality on {summaries[0]['test_set']}",
     )  # fmt: skip
-    for sample in samples:
-        print_table(("who", "text"), list(_rows(sample)), title=sample.adapter)
+    for name in RECIPES:
+        rows = [row for sample in samples if sample.adapter == name for row in _rows(sample)]
+        print_table(("who", "text"), rows, title=f"Held-out text through {name}")
     names = {"base_tok_s": "base", "one_adapter_tok_s": "one adapter"}
     print_table(
         ("served", f"tok/s at {_LOAD.streams} streams"),
@@ -189,12 +209,19 @@ def _show(
 
 
 def _rows(sample: Sample) -> Iterator[tuple[str, str]]:
-    yield "source", sample.source
-    yield "adapter", sample.translation
-    yield "reference", sample.reference
-    yield "base, asked to translate", sample.base
+    yield "source", _line(sample.source)
+    yield "reference", _line(sample.reference)
+    yield "adapter", _line(sample.translation)
+    yield "base, 3 examples", _line(sample.base)
     if sample.plain:
-        yield "same adapter, plain vLLM, plain chat", sample.plain
+        yield "same adapter, plain vLLM", _line(sample.plain)
+    yield "", ""
+
+
+def _line(text: str) -> str:
+    """Return the text on one line of a terminal."""
+    line = text.replace("\n", " / ")
+    return line if len(line) <= _SHOWN_CHARS else f"{line[:_SHOWN_CHARS]} …"
 
 
 def _metrics(url: str) -> Iterator[tuple[str, str]]:
