@@ -19,9 +19,7 @@ _Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout
 def fetch(
     name: Annotated[str, typer.Argument(help="A known name, or a hub id (org/name).")],
     *,
-    force: Annotated[
-        bool, typer.Option(help="Make it again though it is there.")
-    ] = False,
+    force: Annotated[bool, typer.Option(help="Make it again though it is there.")] = False,
     as_json: _Json = False,
 ) -> None:
     """Make a base model's folder in the user's cache, ready for training and serving."""
@@ -81,9 +79,7 @@ def list_bases(*, as_json: _Json = False) -> None:
 
 @app.command(epilog="Example: dragoman base fingerprint gemma3-270m")
 def fingerprint(
-    name_or_path: Annotated[
-        str, typer.Argument(help="A known name or a model folder.")
-    ],
+    name_or_path: Annotated[str, typer.Argument(help="A known name or a model folder.")],
     *,
     as_json: _Json = False,
 ) -> None:

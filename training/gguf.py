@@ -27,9 +27,7 @@ class TokenizerFacts:
     bos_token: str
     eos_token: str
     add_bos: bool
-    stop_token_ids: tuple[
-        int, ...
-    ]  # the first is what training teaches as the end of an answer
+    stop_token_ids: tuple[int, ...]  # the first is what training teaches as the end of an answer
     chat_template: str | None  # None: the one inside the GGUF
 
 
@@ -75,9 +73,7 @@ def mend(folder: Path, facts: TokenizerFacts) -> dict[str, Any]:
     _edit(
         folder / "generation_config.json",
         {"eos_token_id": sorted(facts.stop_token_ids)},
-        remove=(
-            "_from_model_config",
-        ),  # or transformers derives it from config.json again
+        remove=("_from_model_config",),  # or transformers derives it from config.json again
     )
     _edit(
         folder / "tokenizer_config.json",
@@ -120,6 +116,4 @@ def _edit(
 ) -> None:
     value = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     value = {k: v for k, v in value.items() if k not in remove} | (change or {})
-    path.write_text(
-        json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
