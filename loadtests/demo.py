@@ -274,4 +274,8 @@ def _with(sample: Sample, **changes: str) -> Sample:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        note("stopped; `make demo` goes on from here")
+        sys.exit(130)
