@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import httpx
@@ -56,7 +57,7 @@ class RunningServer:
     log: Path
     registry: FileRegistry
 
-    @property
+    @cached_property
     def client(self) -> openai.OpenAI:
         """The official client, unchanged."""
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0)
@@ -82,6 +83,7 @@ class RunningServer:
 
     def stop(self) -> int:
         """Ask the server to end; return its exit code."""
+        self.client.close()
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=90)
 
