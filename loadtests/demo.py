@@ -97,8 +97,11 @@ def _dragoman(*arguments: str) -> str:
 
 
 def _train(recipe: str) -> dict[str, Any]:
+    run = OUT / "runs" / recipe
+    if (run / "summary.json").is_file() and (OUT / "registry" / recipe).is_dir():
+        note(f"-- train {recipe}: done before (remove {OUT} to start anew)")
+        return dict(json.loads((run / "summary.json").read_text(encoding="utf-8")))
     with _step(f"train {recipe}"):
-        run = OUT / "runs" / recipe
         resume = ["--resume"] if run.exists() else []
         registry = str(OUT / "registry")
         result = _dragoman(

@@ -18,7 +18,13 @@ import pytest
 pytestmark = pytest.mark.slow
 
 SCRIPT = Path(__file__).resolve().parent.parent / "requirements" / "setup_venv.py"
-COLD_STEPS = ["creating .venv", "installing torch", "installing 1 packages", "installing dragoman"]
+COLD_STEPS = [
+    "creating .venv",
+    "installing torch",
+    "installing 1 packages",
+    "compiling bytecode",
+    "installing dragoman",
+]
 
 # An in-tree build backend, so that the editable install needs neither hatchling nor a network.
 BACKEND = """
