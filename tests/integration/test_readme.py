@@ -17,7 +17,7 @@ pytestmark = pytest.mark.engine
 
 # Too long to run as they stand; each is run in a shorter form by the test that is named.
 ELSEWHERE = {
-    "make demo": "CONTRIBUTING.md: run by hand before a release, twelve minutes",
+    "make demo": "run by hand, ten minutes; docs/benchmarks.md has its figures",
     "make test": "this very run",
     "DEMO_EXIT=1 make demo": "as make demo",
     "dragoman train jupyter-en-fr --publish": "test_train_to_answer.py",
