@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from adapters.bounded_read import read_small
 from adapters.errors import RegistryError
 
 ALIASES_FILE: Final = "aliases.json"
@@ -24,7 +25,7 @@ def read_aliases(folder: Path) -> History:
     """Return every alias of the adapter in `folder` with its versions. Raises RegistryError."""
     path = folder / ALIASES_FILE
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = json.loads(read_small(path))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, RecursionError) as error:

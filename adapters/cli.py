@@ -194,6 +194,27 @@ def rollback(
     _report(store, store.rollback(AdapterId.parse(adapter_id)), as_json)
 
 
+@app.command(epilog="Example: dragoman adapters remove jupyter-en-fr@1")
+def remove(
+    ref: RefArgument,
+    force: Annotated[bool, typer.Option("--force", help="Even if a name points to it.")] = False,
+    registry: RegistryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove one version, ID@VERSION; its number is never given again.
+
+    Running servers finish what they began with it.
+    """
+    store, one = _open(registry), AdapterRef.parse(ref)
+    if one.version is None:
+        raise typer.BadParameter(f"{ref}: name the version itself, as {one.id}@3")
+    store.remove(one.id, one.version, force=force)
+    if as_json:
+        print_json({"id": str(one.id), "version": one.version})
+    else:
+        note(f"removed {one}")
+
+
 @app.command(
     "import",
     epilog="Example: dragoman adapters import ./my-lora --id legal-en-de --licence CC-BY-4.0 "
@@ -227,6 +248,7 @@ def import_adapter(
         name, pairs, fmt, _given(licence, "--licence", "Licence of the adapter")
     )
     _report(store, store.publish(draft_of(folder, base_folder, contract), folder), as_json)
+    note("it has no golden answer: a server checks its files, but not that it answers as it should")
 
 
 def _given(value: str | None, option: str, question: str) -> str:

@@ -13,7 +13,8 @@ DragomanError
 │   ├── UnsupportedAdapter    a kind of adapter that vLLM cannot load as it is
 │   ├── RankTooLarge          rank above the server's limit
 │   ├── ShapeMismatch         tensors that do not fit the base model
-│   └── NonFiniteWeights      NaN or infinity in the weights
+│   ├── NonFiniteWeights      NaN or infinity in the weights
+│   └── GoldenMismatch        weights that do not give the answer their manifest promises
 ├── ManifestInvalid           manifest.json breaks its schema
 ├── RegistryError
 │   ├── AdapterNotFound       no such id, version or alias
@@ -24,7 +25,11 @@ DragomanError
 ├── GateFailed                a candidate that did not beat the base
 ├── SettingsInvalid           server settings with errors, all of them listed
 ├── RequestInvalid            a request that contradicts the adapter's contract
-└── StartRefused              the server would run without one of its safeguards
+├── StartRefused              the server would run without one of its safeguards
+└── Unavailable               a request that this server cannot answer now; others, or later, can
+    ├── EngineDead            the engine died under it
+    ├── Draining              the server ends
+    └── AdaptersFull          all of the engine's memory for adapters is in use
 
 Messages say what is wrong, expected against found, and the next step. `code` is stable: clients
 and scripts may match on it.
@@ -123,6 +128,12 @@ class NonFiniteWeights(AdapterRejected):
     code = "non_finite_weights"
 
 
+class GoldenMismatch(AdapterRejected):
+    """Weights that do not give the answer that their manifest promises."""
+
+    code = "golden_mismatch"
+
+
 class ManifestInvalid(DragomanError):
     """manifest.json breaks its schema."""
 
@@ -131,9 +142,10 @@ class ManifestInvalid(DragomanError):
 
 
 class RegistryError(DragomanError):
-    """Something about the registry."""
+    """Something about the registry: it cannot be read or written now."""
 
     code = "registry_error"
+    http_status = 503
 
 
 class AdapterNotFound(RegistryError):
@@ -190,3 +202,34 @@ class StartRefused(DragomanError):
     """The server would run without one of its safeguards."""
 
     code = "start_refused"
+
+
+class Unavailable(DragomanError):
+    """A request that this server cannot answer now; another server can, or this one later."""
+
+    code = "unavailable"
+    http_status = 503
+
+
+class EngineDead(Unavailable):
+    """The engine died before the request was answered."""
+
+    code = "engine_dead"
+
+    def __init__(self) -> None:
+        super().__init__("the engine died before it had answered; it is started again: ask again")
+
+
+class Draining(Unavailable):
+    """The server ends; what it had admitted may finish."""
+
+    code = "draining"
+
+    def __init__(self) -> None:
+        super().__init__("this server is about to end; ask another one, or again in a moment")
+
+
+class AdaptersFull(Unavailable):
+    """All of the engine's memory for adapters is in use now; later there may be room."""
+
+    code = "adapters_full"

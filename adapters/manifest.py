@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -19,11 +20,13 @@ from pydantic import (
 )
 
 from adapters.base_model import BaseModelRef
+from adapters.bounded_read import read_small
 from adapters.errors import FileCorrupt, FileMissing, InvalidId, ManifestInvalid
 from adapters.ids import AdapterId, LanguagePair
-from adapters.prompt import PromptFormat
+from adapters.prompt import PromptFormat, TokenId
 
 MANIFEST_FILE: Final = "manifest.json"
+_PART_BYTES: Final = 2**19
 CONFIG_FILE: Final = "adapter_config.json"
 WEIGHTS_FILE: Final = "adapter_model.safetensors"
 SHA256: Final = r"^[0-9a-f]{64}$"
@@ -123,10 +126,13 @@ class Score(_Part):
 
 
 class Golden(_Part):
-    """An answer that this adapter must give again: source, output ids, their summed log-prob."""
+    """The begin of an answer that this adapter must give again, asked in its first pair.
+
+    token_ids follow the source's prompt; logprob is their sum, in nats. Servers ask the first.
+    """
 
     source: str
-    token_ids: tuple[int, ...]
+    token_ids: tuple[TokenId, ...] = Field(min_length=1)
     logprob: float
 
 
@@ -213,7 +219,7 @@ class AdapterManifest(_Part):
         path = folder / MANIFEST_FILE
         try:
             manifest = cls.model_validate_json(
-                path.read_bytes(), strict=True, by_alias=True, by_name=False
+                read_small(path), strict=True, by_alias=True, by_name=False
             )
         except OSError as error:
             raise ManifestInvalid(f"{path}: cannot be read ({error.strerror})") from error
@@ -244,20 +250,30 @@ def _found(value: object) -> str:
     return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
 
 
+def no_rest() -> None:
+    """Rest not at all: what long work calls in between, unless somebody needs the cores."""
+
+
 def hash_files(
-    folder: Path, names: tuple[str, ...] = (CONFIG_FILE, WEIGHTS_FILE)
+    folder: Path,
+    names: tuple[str, ...] = (CONFIG_FILE, WEIGHTS_FILE),
+    *,
+    rest: Callable[[], None] = no_rest,
 ) -> dict[str, FileHash]:
     """Return hash and size of the files in `folder` that a version consists of.
 
-    Raises FileMissing, FileCorrupt.
+    Raises FileMissing, FileCorrupt. Calls `rest` after each part.
     """
     hashes = {}
     for name in names:
         path = folder / name
         try:
             with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                hashes[name] = FileHash(sha256=digest, size_bytes=file.tell())
+                digest = hashlib.sha256()
+                while part := file.read(_PART_BYTES):
+                    digest.update(part)
+                    rest()
+                hashes[name] = FileHash(sha256=digest.hexdigest(), size_bytes=file.tell())
         except FileNotFoundError as error:
             raise FileMissing(f"{path}: no such file; expected a PEFT adapter folder") from error
         except OSError as error:

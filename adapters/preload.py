@@ -16,6 +16,7 @@ from typing import Final
 
 _TCMALLOC: Final = "libtcmalloc_minimal.so.4"
 _OPENMP: Final = "libiomp5.so"
+_RUNTIMES: Final = ("libiomp", "libomp", "libgomp")
 _SYSTEM_DIRS: Final = (
     "/usr/lib/x86_64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",
@@ -42,7 +43,10 @@ def preload_env(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     before = (os.environ if environ is None else environ).get("LD_PRELOAD", "")
     named = before.replace(":", " ").split()
     have = {Path(entry).name for entry in named}
-    added = [str(path) for path in preload_libraries() if path.name not in have]
+    # One OpenMP runtime: vLLM refuses to start with two, and names torch's own where none is.
+    runtime = {name for name in have if name.startswith(_RUNTIMES)}
+    found = [path for path in preload_libraries() if not (runtime and path.name == _OPENMP)]
+    added = [str(path) for path in found if path.name not in have]
     return {"LD_PRELOAD": ":".join([*named, *added])} if added else {}
 
 

@@ -18,18 +18,22 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
-from adapters.aliases import History, pointed, read_aliases, write_aliases
+from adapters.aliases import ALIASES_FILE, History, pointed, read_aliases, write_aliases
 from adapters.errors import AdapterNotFound, AliasInvalid, InvalidId, RegistryError
 from adapters.ids import STABLE, AdapterId, AdapterRef, is_alias
 from adapters.manifest import AdapterManifest
 from adapters.verify import verify_names
 from adapters.version_folder import (
     Published,
+    VersionReader,
     add_version,
     find_versions,
+    last_number,
+    note_number,
     numbered,
     read_version,
     remove_drafts,
+    remove_version,
 )
 
 __all__ = ["FileRegistry", "Published", "Registry"]
@@ -46,12 +50,24 @@ class Registry(Protocol):
         """Return every version, oldest first. Raises AdapterNotFound, ManifestInvalid."""
         ...
 
+    def numbers(self, adapter_id: AdapterId) -> list[int]:
+        """Return the number of every version, oldest first, without reading them."""
+        ...
+
     def aliases(self, adapter_id: AdapterId) -> dict[str, int]:
         """Return the version that each alias points to."""
         ...
 
+    def stamp(self, adapter_id: AdapterId) -> object:
+        """Return what differs once a version was published or an alias moved; cheap to ask."""
+        ...
+
     def resolve(self, ref: AdapterRef) -> Published:
         """Return the version that `ref` means now. Raises AdapterNotFound, ManifestInvalid."""
+        ...
+
+    def probe(self) -> None:
+        """Raise RegistryError unless the registry can be read now."""
         ...
 
     def publish(self, draft: AdapterManifest, folder: Path) -> Published:
@@ -75,6 +91,16 @@ class FileRegistry:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._read = VersionReader()
+
+    def probe(self) -> None:
+        """Raise RegistryError unless the root is a folder that can be read.
+
+        To readers an absent root is an empty registry, since the first publishing makes it. Who
+        has read from it before may want to know that it is gone.
+        """
+        with self._access("read"):
+            next(self.root.iterdir(), None)
 
     def ids(self) -> list[AdapterId]:
         """Return every id that has a version, sorted."""
@@ -95,6 +121,13 @@ class FileRegistry:
         """Return the version that each alias points to."""
         return {alias: history[-1] for alias, history in self._history(adapter_id).items()}
 
+    def stamp(self, adapter_id: AdapterId) -> object:
+        """Return what differs once a version was published or an alias moved; cheap to ask."""
+        paths = (self._home(adapter_id) / ALIASES_FILE, self._versions(adapter_id))
+        with self._access("read"):
+            stats = [path.stat() if path.exists() else None for path in paths]
+        return [stat and (stat.st_ino, stat.st_mtime_ns) for stat in stats]
+
     def resolve(self, ref: AdapterRef) -> Published:
         """Return the version that `ref` means now. Raises AdapterNotFound, ManifestInvalid."""
         folders = self._folders(ref.id)
@@ -105,7 +138,7 @@ class FileRegistry:
                 f"{', '.join(map(str, sorted(folders)))} and the aliases "
                 f"{self.aliases(ref.id) or 'none'}"
             )
-        return read_version(folders[version])
+        return self._read(folders[version])
 
     def publish(self, draft: AdapterManifest, folder: Path) -> Published:
         """Add the adapter in `folder` as the next version; equal content is the same version.
@@ -120,11 +153,12 @@ class FileRegistry:
             versions = self._versions(draft.id)
             remove_drafts(versions)
             folders = dict(self._entries(draft.id))
-            manifest = numbered(draft, version=max(folders, default=0) + 1)
+            manifest = numbered(draft, version=last_number(versions) + 1)
             for existing in folders.values():
                 if existing.name.endswith(f"-{manifest.digest12}"):
                     return read_version(existing)
             published = add_version(versions, manifest, folder)
+            note_number(versions, manifest.version)
             if not folders:
                 self._point(draft.id, STABLE, manifest.version)
         return published
@@ -163,6 +197,26 @@ class FileRegistry:
             published = read_version(folders[history[-1]])
             write_aliases(self._home(adapter_id), {**histories, STABLE: history})
         return published
+
+    def remove(self, adapter_id: AdapterId, version: int, *, force: bool = False) -> None:
+        """Remove a version from the disk; servers that are using it finish what they began.
+
+        Its number is never given again. Raises AdapterNotFound, and AliasInvalid for a version
+        that a name points to, unless `force`: then the name points to nothing until it is moved.
+        """
+        ref = AdapterRef(adapter_id, str(version))
+        with self._locked(adapter_id):
+            folders = self._folders(adapter_id)
+            if version not in folders:
+                raise AdapterNotFound(f"{ref}: no such version; there are {sorted(folders)}")
+            names = sorted(a for a, number in self.aliases(adapter_id).items() if number == version)
+            if names and not force:
+                raise AliasInvalid(
+                    f"{ref}: {', '.join(names)} points to it; promote another version first, or "
+                    "remove it with --force and leave these names pointing to nothing"
+                )
+            note_number(self._versions(adapter_id), last_number(self._versions(adapter_id)))
+            remove_version(folders[version])
 
     def _home(self, adapter_id: AdapterId) -> Path:
         return self.root / str(adapter_id)

@@ -28,6 +28,7 @@ def test_a_peft_folder_becomes_a_version_with_its_base_detected(
               "--user", "To {target}: {text}", "--system", "Brief.")  # fmt: skip
     assert ran.code == 0
     assert (ran.json["version"], ran.json["base"]) == (1, "tiny")
+    assert "no golden answer" in ran.err
     manifest = registry.resolve(AdapterRef.parse("law-en-de")).manifest
     assert manifest.base == BaseModelRef.read(fetched)
     assert manifest.prompt == fakes.prompt_format(user="To {target}: {text}", system="Brief.")

@@ -182,6 +182,7 @@ def test_a_publisher_killed_after_the_rename_leaves_a_whole_version_that_is_stab
     registry.set_alias(UI, "stable", 2)
     assert registry.rollback(UI).manifest.version == 1
     assert sorted(p.name for p in (registry.root / "ui-en-fr").iterdir()) == [
+        ".last",
         ".lock",
         "aliases.json",
         "versions",

@@ -47,6 +47,18 @@ def test_an_empty_registry_says_so(tmp_path: Path) -> None:
         registry.resolve(ref("ui-en-fr"))
 
 
+def test_a_probe_tells_an_absent_registry_from_an_empty_one(tmp_path: Path) -> None:
+    registry = FileRegistry(tmp_path / "registry")
+    with pytest.raises(RegistryError, match=r"registry: cannot be read .*DRAGOMAN_REGISTRY"):
+        registry.probe()
+    registry.root.write_text("a file")
+    with pytest.raises(RegistryError, match="cannot be read"):
+        registry.probe()
+    registry.root.unlink()
+    registry.root.mkdir()
+    registry.probe()
+
+
 @pytest.mark.parametrize("selector", ["2", "canary", "sha256:" + "0" * 12])
 def test_an_unknown_version_names_those_that_are_there(
     registry: FileRegistry, selector: str

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from adapters.manifest import Golden
 from adapters.prompt import Example
 from adapters.tokenizer import BaseTokenizer
 from tests import fakes
-from training.assess import examples_from, name_of_test_set
+from training.assess import examples_from, most_telling, name_of_test_set
 from training.corpus.segment import Segment
 from training.evaluate.few_shot import BaseFormat, base_formats
 from training.recipe import Recipe
@@ -80,3 +81,13 @@ def test_the_name_of_a_test_set_tells_other_text_apart(recipe_file: Path) -> Non
     assert first == name_of_test_set(recipe, [segment("a")])
     assert first != name_of_test_set(recipe, [segment("a", "other")])
     assert first.startswith("ui-en-fr test, 1 segments, sha256:")
+
+
+def test_the_golden_answers_are_those_that_only_this_adapter_gives() -> None:
+    def golden(tokens: int, logprob: float) -> Golden:
+        return Golden(source=f"{tokens}/{logprob}", token_ids=(1,) * tokens, logprob=logprob)
+
+    plain, sure, unsure = golden(2, -9.0), golden(8, -0.1), golden(6, -4.0)
+    assert most_telling([plain, sure, unsure]) == (unsure, sure, plain)
+    assert most_telling([plain]) == (plain,)
+    assert len(most_telling([sure] * 9)) == 4

@@ -19,6 +19,8 @@ from training.fit.config import LoraMethod, Schedule
 from training.fit.result import FitProgress, FitResult
 from training.fit.run import fit
 
+pytestmark = pytest.mark.train
+
 METHOD = LoraMethod(rank=4, alpha=8)
 SCHEDULE = Schedule(
     epochs=2, batch_size=4, learning_rate=2e-2, warmup=0.0, save_every=4, evaluate_every=6
