@@ -31,6 +31,7 @@ LOG = VENV / "setup.log"
 LOCK = ROOT / "requirements" / "cpu.txt"
 TORCH = ROOT / "requirements" / "torch.txt"
 PROJECT = ROOT / "pyproject.toml"
+KERNEL = ROOT / "serving" / "native"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
@@ -142,7 +143,8 @@ def hint_allocator() -> None:
 
 def fingerprints() -> dict[str, str]:
     """Return a digest of what each step reads."""
-    return {"packages": digest(TORCH, LOCK), "project": digest(PROJECT)}
+    kernel = sorted(KERNEL.glob("*.[chp]*"))
+    return {"packages": digest(TORCH, LOCK), "project": digest(PROJECT, *kernel)}
 
 
 def digest(*files: Path) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -100,6 +102,28 @@ def test_wheel_ships_every_tracked_file_of_the_packages(unpacked: Path) -> None:
     present = [name for name in tracked if (ROOT / name).exists()]
     assert [name for name in present if not (unpacked / name).is_file()] == []
     assert {Path(name).suffix for name in present} >= {".py", ".typed", ".yaml"}
+
+
+def test_wheel_carries_the_native_kernel_and_says_for_which_machine(
+    wheel: Path, unpacked: Path
+) -> None:
+    assert (unpacked / "serving" / "native" / "liblora.so").is_file()
+    assert re.search(r"-py3-none-linux_\w+\.whl$", wheel.name)
+
+
+def test_a_wheel_is_built_without_a_compiler_too(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    copy = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns(".venv", ".git", "*.so", ".demo", ".bench", "__pycache__")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    environment = {**os.environ, "CXX": "no-such-compiler"}
+    done = subprocess.run(
+        build, cwd=copy, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "built without the native LoRA kernel: no C++ compiler" in done.stdout + done.stderr
+    (built,) = tmp_path.glob("*.whl")
+    assert built.name.endswith("-py3-none-any.whl")
 
 
 @pytest.mark.parametrize("package", PACKAGES)
