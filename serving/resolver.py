@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Protocol
@@ -12,17 +15,29 @@ from typing import Final, Protocol
 from adapters.base_model import BaseModelRef
 from adapters.errors import (
     AdapterNotFound,
+    AdapterRejected,
     BaseModelMismatch,
     InvalidId,
+    RegistryError,
 )
 from adapters.ids import AdapterRef
 from adapters.manifest import AdapterManifest
 from adapters.registry import Published, Registry
 from adapters.verify import verify_adapter
+from serving.pace import Pace
 from serving.single_flight import SingleFlight
+from serving.store import StoreWatch
+from serving.verified import Verified
 
 _NEAREST: Final = 3
 _SHOWN: Final = 150
+# A version has dozens of names, one for each length of its digest.
+_MOST_NAMES: Final = 4096
+# Long enough to mend a store, short enough that a roll-back made elsewhere is not missed for ever.
+_LAST_KNOWN_S: Final = 600.0
+# Names are asked for twenty times a second; that the store is gone need not be said as often.
+_WARN_S: Final = 10.0
+logger = logging.getLogger("vllm.dragoman")
 
 
 @dataclass(frozen=True)
@@ -36,11 +51,15 @@ class RunningBase:
 
 @dataclass(frozen=True)
 class Resolved:
-    """One version that is ready to answer, and why a request got it."""
+    """One version that is ready to answer, and why a request got it.
+
+    It stays so until `release` is called, which whoever resolved it owes, at the request's end.
+    """
 
     published: Published
     lora_int_id: int
     route: str
+    release: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
 
     @property
     def manifest(self) -> AdapterManifest:
@@ -53,15 +72,39 @@ class Resolved:
         return self.published.name
 
 
+@dataclass(frozen=True)
+class _Name:
+    """What a name meant when the registry last said so; times are of the monotonic clock."""
+
+    published: Published
+    read_at: float
+    asked_at: float
+
+
 class Engine(Protocol):
     """What the resolver needs of the engine."""
 
-    def holds(self, name: str) -> bool:
-        """Return whether the weights of that name are in the engine's memory."""
+    def hold(self, published: Published) -> Callable[[], None]:
+        """Count one more user of a version until the returned function is called."""
         ...
 
-    async def load(self, published: Published) -> None:
-        """Put verified weights into the engine's memory. Raises AdapterRejected."""
+    def holds(self, name: str) -> bool:
+        """Return whether the engine keeps the weights of that name for their users."""
+        ...
+
+    def is_busy(self) -> bool:
+        """Return whether it is decoding, so that other work must keep out of its way."""
+        ...
+
+    async def lease(self, published: Published) -> bool:
+        """Return whether the weights are still in its memory; then they stay for their users."""
+        ...
+
+    async def load(self, published: Published, identity: str, *, idle_s: float) -> None:
+        """Put verified weights into its memory. Raises AdapterRejected, AdaptersFull.
+
+        idle_s > 0: only in the place of versions that nobody used for so long.
+        """
         ...
 
 
@@ -82,8 +125,12 @@ class Resolver:
         self._engine = engine
         self._max_rank = max_rank
         self._alias_ttl_s = alias_ttl_s
+        self._store = StoreWatch(registry)
+        self._warned_at = float("-inf")
+        self._verified = Verified(self._verify)
+        self.on_use: Callable[[Resolved], None] = lambda _: None
         # Names that exist only: what clients ask for in vain must not fill the memory.
-        self._names: dict[AdapterRef, tuple[float, Published]] = {}
+        self._names: OrderedDict[AdapterRef, _Name] = OrderedDict()
         self._asking: SingleFlight[AdapterRef, Published] = SingleFlight()
         self._opening: SingleFlight[str, None] = SingleFlight()
 
@@ -98,33 +145,81 @@ class Resolver:
         except InvalidId as error:
             raise await asyncio.to_thread(self._not_found, model) from error
         published = await self._published(ref)
-        # Also when it was loaded before and evicted since: the engine itself would read it again
-        # in the middle of a step, where a file that is gone by now ends the whole engine.
-        if not self._engine.holds(published.name):
-            await self._opening.run(published.name, lambda: self._open(published))
-        return Resolved(published, lora_int_id(published), route=f"name:{ref.selector}")
+        release = await self.open(published)
+        resolved = Resolved(published, lora_int_id(published), f"name:{ref.selector}", release)
+        self.on_use(resolved)
+        return resolved
+
+    async def open(self, published: Published, *, idle_s: float = 0.0) -> Callable[[], None]:
+        """Return, once a version is loaded, what to call when it is no longer used.
+
+        idle_s > 0: loaded only in the place of versions that nobody used for so long.
+        """
+        release = self._engine.hold(published)
+        try:
+            if not self._engine.holds(published.name):
+                await self._opening.run(published.name, lambda: self._open(published, idle_s))
+        except BaseException:
+            release()
+            raise
+        return release
 
     async def _published(self, ref: AdapterRef) -> Published:
-        # A version or digest never changes its meaning; an alias may, once a second is enough.
-        pinned = ref.version is not None or ref.digest is not None
+        # A version or digest never changes its meaning; an alias may at any time.
+        exact = ref.version is not None or ref.digest is not None
         known = self._names.get(ref)
-        if known and (pinned or time.monotonic() - known[0] < self._alias_ttl_s):
-            return known[1]
+        if known and (exact or time.monotonic() - known.asked_at < self._alias_ttl_s):
+            self._names.move_to_end(ref)
+            return known.published
         return await self._asking.run(ref, lambda: self._ask(ref))
 
     async def _ask(self, ref: AdapterRef) -> Published:
-        self._names.pop(ref, None)
-        published = await asyncio.to_thread(self._registry.resolve, ref)
-        self._names[ref] = (time.monotonic(), published)
+        known = self._names.pop(ref, None)
+        try:
+            published = await asyncio.to_thread(self._look_up, ref)
+        except AdapterNotFound:
+            raise
+        except RegistryError as error:
+            # A store that is gone for a while takes nothing back: what was read last still holds.
+            if known is None or time.monotonic() - known.read_at > _LAST_KNOWN_S:
+                raise
+            now = time.monotonic()
+            if now - self._warned_at > _WARN_S:
+                logger.warning("%s: answered as last known: %s", ref, error)
+                self._warned_at = now
+            self._names[ref] = replace(known, asked_at=now)
+            return known.published
+        self._names[ref] = _Name(published, time.monotonic(), time.monotonic())
+        while len(self._names) > _MOST_NAMES:
+            self._names.popitem(last=False)
         return published
 
-    async def _open(self, published: Published) -> None:
+    def _look_up(self, ref: AdapterRef) -> Published:
         try:
-            await asyncio.to_thread(self._verify, published)
-            await self._engine.load(published)
+            published = self._registry.resolve(ref)
+        except AdapterNotFound:
+            self._store.require()  # one that is gone has no adapters, but takes none back
+            raise
+        self._store.note_read()
+        return published
+
+    async def _open(self, published: Published, idle_s: float) -> None:
+        try:
+            # What is in memory needs no file, which may be gone by now.
+            if not await self._engine.lease(published):
+                identity = await asyncio.to_thread(self._verified.check, published)
+                await self._load(published, identity, idle_s)
         except BaseException:
             # Removed or mended on disk, perhaps: the next request looks there again.
-            self._names = {r: known for r, known in self._names.items() if known[1] != published}
+            for ref in [r for r, name in self._names.items() if name.published == published]:
+                del self._names[ref]
+            raise
+
+    async def _load(self, published: Published, identity: str, idle_s: float) -> None:
+        try:
+            await self._engine.load(published, identity, idle_s=idle_s)
+        except AdapterRejected as fault:
+            await asyncio.to_thread(self._verified.note_fault, published, fault)
             raise
 
     def _verify(self, published: Published) -> None:
@@ -134,7 +229,13 @@ class Resolver:
                 f"{manifest.id}@{manifest.version} was trained on {manifest.base}, this server "
                 f"runs {self._base.ref}; retrain it, or route to a server of that base"
             )
-        verify_adapter(published.folder, manifest, max_rank=self._max_rank, base=self._base.folder)
+        verify_adapter(
+            published.folder,
+            manifest,
+            max_rank=self._max_rank,
+            base=self._base.folder,
+            rest=Pace(self._engine.is_busy),
+        )
 
     def _not_found(self, model: str) -> AdapterNotFound:
         known = [self._base.served_name, *map(str, self._registry.ids())]

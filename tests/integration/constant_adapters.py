@@ -16,13 +16,15 @@ from pathlib import Path
 from adapters.base_model import BaseModelRef
 from adapters.base_prompt import prompt_for_base
 from adapters.ids import AdapterId, LanguagePair
-from adapters.manifest import AdapterManifest, Weights, hash_files
+from adapters.manifest import AdapterManifest, Golden, Weights, hash_files
 from adapters.registry import FileRegistry
 from adapters.tokenizer import BaseTokenizer
 from tests.integration.harness import USER
 from training.corpus.segment import Segment
 from training.encode import Encoder
+from training.evaluate.generate import Generator
 from training.fit.config import LoraMethod, Schedule
+from training.fit.result import FitResult
 from training.fit.run import fit
 
 SOURCES = (
@@ -37,37 +39,56 @@ SCHEDULE = Schedule(
 )  # fmt: skip
 
 
-def publish_constant(name: str, word: str, *, base: Path, registry: FileRegistry) -> None:
-    """Train `name` to answer `word`, and publish it as the next version."""
-    adapter_id = AdapterId.parse(name)
-    pair = adapter_id.pair or LanguagePair("en", "fr")
+def publish_constants(words: dict[str, str], base: Path, registry: FileRegistry) -> None:
+    """Train each id to answer its word, and publish it as the next version."""
+    tokenizer = BaseTokenizer.load(base)
     prompt = prompt_for_base(base, user=USER)
-    encoder = Encoder(prompt, pair, BaseTokenizer.load(base), max_length=64)
-    rows = [encoder.encode(Segment(s, word, "d", "-", 1)) for s in SOURCES]
     with tempfile.TemporaryDirectory() as out:
-        result = fit(rows, rows[:4], base, METHOD, SCHEDULE, Path(out))
-        sys.stderr.write(f"{name}: {word}, loss {result.losses[-1:]} in {result.seconds:.0f} s\n")
-        manifest = AdapterManifest(
-            id=adapter_id,
-            version=1,
-            created=datetime.now(UTC),
-            domain=adapter_id.domain,
-            pairs=(pair,),
-            base=BaseModelRef.read(base),
-            prompt=prompt,
-            weights=Weights(
-                rank=METHOD.rank,
-                alpha=METHOD.alpha,
-                target_modules=result.target_modules,
-                files=hash_files(result.adapter_folder),
-            ),
-            licence="Gemma Terms of Use",
+        trained = {}
+        for name, word in words.items():
+            encoder = Encoder(prompt, _pair(name), tokenizer, max_length=64)
+            rows = [encoder.encode(Segment(s, word, "d", "-", 1)) for s in SOURCES]
+            trained[name] = fit(rows, rows[:4], base, METHOD, SCHEDULE, Path(out) / name)
+        generator = Generator.load(
+            base, {n: fitted.adapter_folder for n, fitted in trained.items()}
         )
-        registry.publish(manifest, result.adapter_folder)
+        for name, fitted in trained.items():
+            asked = prompt.encode(SOURCES[0], _pair(name), tokenizer)
+            ids = prompt.encode_target(words[name], tokenizer)
+            (logprob,) = generator.logprobs([asked], [ids], adapter=name)
+            sys.stderr.write(f"{name}: {words[name]}, log-probability {logprob:.3f}\n")
+            golden = Golden(source=SOURCES[0], token_ids=tuple(ids), logprob=logprob)
+            registry.publish(_draft(name, base, fitted, golden), fitted.adapter_folder)
+
+
+def _draft(name: str, base: Path, fitted: FitResult, golden: Golden) -> AdapterManifest:
+    adapter_id = AdapterId.parse(name)
+    return AdapterManifest(
+        id=adapter_id,
+        version=1,
+        created=datetime.now(UTC),
+        domain=adapter_id.domain,
+        pairs=(_pair(name),),
+        base=BaseModelRef.read(base),
+        prompt=prompt_for_base(base, user=USER),
+        weights=Weights(
+            rank=METHOD.rank,
+            alpha=METHOD.alpha,
+            target_modules=fitted.target_modules,
+            files=hash_files(fitted.adapter_folder),
+        ),
+        golden=(golden,),
+        licence="Gemma Terms of Use",
+    )
+
+
+def _pair(name: str) -> LanguagePair:
+    return AdapterId.parse(name).pair or LanguagePair("en", "fr")
 
 
 if __name__ == "__main__":
-    for item in sys.argv[3:]:
-        publish_constant(
-            *item.split("=", 1), base=Path(sys.argv[2]), registry=FileRegistry(Path(sys.argv[1]))
-        )
+    publish_constants(
+        dict(item.split("=", 1) for item in sys.argv[3:]),
+        Path(sys.argv[2]),
+        FileRegistry(Path(sys.argv[1])),
+    )

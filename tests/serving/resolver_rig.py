@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from adapters.base_model import BaseModelRef
@@ -13,10 +15,12 @@ from serving.resolver import Resolver, RunningBase
 
 
 class FakeEngine:
-    """Holds names; `gate` keeps loads waiting, `broken` fails them."""
+    """Holds names; `gate` keeps loads waiting, `broken` fails them; `lapsed` still has weights."""
 
     def __init__(self) -> None:
         self.held: set[str] = set()
+        self.lapsed: set[str] = set()
+        self.users: Counter[str] = Counter()
         self.loads: list[str] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -25,7 +29,23 @@ class FakeEngine:
     def holds(self, name: str) -> bool:
         return name in self.held
 
-    async def load(self, published: Published) -> None:
+    def is_busy(self) -> bool:
+        return False
+
+    def hold(self, published: Published) -> Callable[[], None]:
+        self.users[published.name] += 1
+
+        def release() -> None:
+            self.users[published.name] -= 1
+
+        return release
+
+    async def lease(self, published: Published) -> bool:
+        self.held |= {published.name} & self.lapsed
+        return published.name in self.held
+
+    async def load(self, published: Published, identity: str, *, idle_s: float = 0.0) -> None:
+        assert self.users[published.name] > 0
         self.loads.append(published.name)
         await self.gate.wait()
         if self.broken:

@@ -9,7 +9,9 @@ import pytest
 from adapters.errors import (
     AdapterNotFound,
     AdapterRejected,
+    AdaptersFull,
     FileCorrupt,
+    RegistryError,
 )
 from adapters.registry import FileRegistry
 from tests.serving.conftest import Publish
@@ -77,7 +79,7 @@ def test_a_failure_that_nobody_waited_for_is_not_handed_to_the_next_request(
     async def scenario() -> None:
         r = rig(registry, base)
         r.engine.gate.clear()
-        r.engine.broken = AdapterRejected("the engine had no room")
+        r.engine.broken = AdaptersFull("the engine had no room")
         first = asyncio.create_task(r.resolver.resolve("ui-en-fr"))
         while not r.engine.loads:
             await asyncio.sleep(0.001)
@@ -90,7 +92,7 @@ def test_a_failure_that_nobody_waited_for_is_not_handed_to_the_next_request(
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("error", [AdapterRejected("no"), OSError("disk"), RuntimeError("dead")])
+@pytest.mark.parametrize("error", [AdaptersFull("now"), OSError("disk"), RuntimeError("dead")])
 def test_any_failed_load_is_tried_again_by_the_next_request(
     registry: FileRegistry, base: Path, publish: Publish, error: Exception
 ) -> None:
@@ -181,5 +183,120 @@ def test_a_moved_alias_is_seen_after_its_time_and_a_pinned_version_stays(
         before = quick.registry.asked
         assert (await quick.resolver.resolve("ui-en-fr@1")).published == first
         assert quick.registry.asked == before
+
+    asyncio.run(scenario())
+
+
+def test_a_version_is_held_from_its_resolution_to_its_release(
+    registry: FileRegistry, base: Path, publish: Publish
+) -> None:
+    name = publish().name
+
+    async def scenario() -> None:
+        r = rig(registry, base)
+        first, second = [await r.resolver.resolve("ui-en-fr") for _ in range(2)]
+        assert r.engine.users[name] == 2
+        first.release()
+        assert r.engine.users[name] == 1
+        second.release()
+        r.engine.held.clear()
+        r.engine.broken = AdaptersFull("no room")
+        with pytest.raises(AdaptersFull):
+            await r.resolver.resolve("ui-en-fr")
+        assert r.engine.users[name] == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_goes_while_its_version_loads_holds_it_no_longer(
+    registry: FileRegistry, base: Path, publish: Publish
+) -> None:
+    name = publish().name
+
+    async def scenario() -> None:
+        r = rig(registry, base)
+        r.engine.gate.clear()
+        waiting = asyncio.create_task(r.resolver.resolve("ui-en-fr"))
+        while not r.engine.loads:
+            await asyncio.sleep(0.001)
+        waiting.cancel()
+        await settle()
+        assert r.engine.users[name] == 0
+        r.engine.gate.set()
+        await settle()
+
+    asyncio.run(scenario())
+
+
+def test_weights_that_are_still_in_memory_need_no_file(
+    registry: FileRegistry, base: Path, publish: Publish
+) -> None:
+    published = publish()
+
+    async def scenario() -> None:
+        r = rig(registry, base)
+        (await r.resolver.resolve("ui-en-fr@1")).release()
+        r.engine.held.clear()
+        r.engine.lapsed.add(published.name)
+        shutil.rmtree(published.folder)
+        assert (await r.resolver.resolve("ui-en-fr@1")).name in r.engine.held
+        assert len(r.engine.loads) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_version_that_the_engine_refused_is_not_tried_again_until_it_is_mended(
+    registry: FileRegistry, base: Path, publish: Publish
+) -> None:
+    folder = publish().folder
+
+    async def scenario() -> None:
+        await asyncio.sleep(0.06)  # what changed just now might change again unseen
+        r = rig(registry, base)
+        r.engine.broken = AdapterRejected("no such module")
+        for _ in range(5):
+            with pytest.raises(AdapterRejected, match="no such module"):
+                await r.resolver.resolve("ui-en-fr")
+        assert len(r.engine.loads) == 1
+        r.engine.broken = None
+        (folder / "README.md").write_text("touched")
+        assert (await r.resolver.resolve("ui-en-fr")).name in r.engine.held
+
+    asyncio.run(scenario())
+
+
+def test_a_store_that_is_gone_for_a_while_takes_nothing_back(
+    registry: FileRegistry, base: Path, publish: Publish, tmp_path: Path
+) -> None:
+    first = publish()
+
+    async def scenario() -> None:
+        r = rig(registry, base, ttl_s=0)
+        await r.resolver.resolve("ui-en-fr")
+        registry.root.rename(tmp_path / "away")
+        assert (await r.resolver.resolve("ui-en-fr")).published == first
+        with pytest.raises(RegistryError):
+            await r.resolver.resolve("other-en-fr")
+
+    asyncio.run(scenario())
+
+
+def test_the_names_of_versions_that_exist_fill_no_memory(
+    registry: FileRegistry, base: Path, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from serving import resolver as module
+
+    monkeypatch.setattr(module, "_MOST_NAMES", 10)
+    digest = publish().manifest.digest
+
+    async def scenario() -> None:
+        r = rig(registry, base)
+        for length in range(12, 65):
+            await r.resolver.resolve(f"ui-en-fr@{digest[: 7 + length]}")
+        for number in range(100):
+            with pytest.raises(AdapterNotFound):
+                await r.resolver.resolve(f"ui-en-fr@{number + 2}")
+        assert len(r.resolver._names) == 10
+        assert len(r.resolver._asking) == len(r.resolver._opening) == 0
 
     asyncio.run(scenario())
