@@ -5,26 +5,35 @@ from __future__ import annotations
 import asyncio
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from adapters.base_model import BaseModelRef
 from adapters.errors import DragomanError, StartRefused
+from adapters.ids import AdapterId
 from adapters.registry import FileRegistry
 from adapters.tokenizer import BaseTokenizer
 from serving import markers
 from serving.catalogue import Catalogue
 from serving.chat import ContractChat, ContractCompletion, Contracts
-from serving.http_errors import answer_dragoman_error, plain_error
+from serving.golden import GoldenCheck
+from serving.health import Health, live, missing_markers, ready, startup
+from serving.http_errors import answer_dragoman_error, answer_engine_dead, plain_error
 from serving.metrics import process_metrics
 from serving.models import ContractModels
 from serving.observe import ObservedEngine
+from serving.prefetch import Prefetcher
 from serving.residency import Residency
 from serving.resolver import Resolver, RunningBase
+from serving.run_folder import handed_run_folder
 from serving.settings import ServingSettings, handed_over
-from serving.vllm_compat import adopt
+from serving.traffic import Traffic
+from serving.vllm_compat import EngineDeadError, adopt
+
+# A listing of a thousand adapters costs a tenth of a second of a core.
+_LISTING_TTL_S: Final = 1.0
 
 
 def endpoint_plugin() -> DragomanApi:
@@ -41,8 +50,10 @@ class DragomanApi:
     def attach_router(self, app: FastAPI) -> None:
         """Add our routes; vLLM's own stay, with our handlers behind them."""
         app.add_api_route("/v1/models/{name}", show_model, methods=["GET"])
-        app.add_api_route("/ready", ready, methods=["GET"])
+        for path, probe in (("/live", live), ("/ready", ready), ("/startup", startup)):
+            app.add_api_route(path, probe, methods=["GET"])
         app.add_exception_handler(DragomanError, answer_dragoman_error)
+        app.add_exception_handler(EngineDeadError, answer_engine_dead)
 
     async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
         """Wire the handlers. Raises StartRefused if any plugin of ours is not in force."""
@@ -50,42 +61,62 @@ class DragomanApi:
         if settings is None:
             raise StartRefused("start the server with `dragoman serve`: it sets what plugins need")
         markers.set_marker("api")
-        await _require_markers(engine_client)
-        await asyncio.to_thread(_wire, engine_client, state, args, settings)
+        missing = await missing_markers(engine_client)
+        if missing:
+            raise StartRefused(
+                f"error[start_refused]: not in force: {', '.join(missing)}; vLLM's log above says "
+                "why the plugin did not load"
+            )
+        golden = await asyncio.to_thread(_wire, engine_client, state, args, settings)
+        await golden.warm_up()
+        await state.dragoman_health.look()
+        state.dragoman_health.follow(lambda: _end(state))
+        await state.dragoman_prefetch.load_pinned()
         state.dragoman.follow()
+        state.dragoman_prefetch.follow()
 
 
-async def _require_markers(engine: Any) -> None:
-    missing = sorted(markers.API_PROCESS - markers.present())
-    for index, found in enumerate(await engine.collective_rpc("dragoman_markers")):
-        missing += [f"{name} in worker {index}" for name in sorted(markers.WORKER - {*found})]
-    if missing:
-        raise StartRefused(
-            f"error[start_refused]: not in force: {', '.join(missing)}; vLLM's log above says why "
-            "the plugin did not load"
-        )
+def _end(state: Any) -> None:
+    """End this process, so that the supervisor starts a new one; vLLM itself waits 5 s."""
+    state.server.should_exit = True
 
 
-def _wire(engine: Any, state: Any, args: Namespace, settings: ServingSettings) -> None:
+def _wire(engine: Any, state: Any, args: Namespace, settings: ServingSettings) -> GoldenCheck:
     folder = Path(args.model)
     served_name = state.openai_serving_models.base_model_paths[0].name
     registry = FileRegistry(settings.registry)
     versions: dict[str, tuple[str, str]] = {}
     metrics = process_metrics()
-    residency = Residency(engine, metrics, versions)
+    tokenizer = BaseTokenizer.load(folder)
+    ref = BaseModelRef.read(folder)
+    model_config = state.openai_serving_chat.model_config
+    # Asked for logits in their place, vLLM gives nothing to compare.
+    comparable = "logits" not in model_config.logprobs_mode
+    golden = GoldenCheck(
+        engine,
+        tokenizer,
+        metrics,
+        vocab_size=ref.vocab_size,
+        max_tokens=model_config.max_model_len - 1,
+        tolerance_nats=settings.golden_tolerance_nats if comparable else 0.0,
+    )
+    residency = Residency(engine, metrics, versions, golden)
     resolver = Resolver(
         registry,
-        RunningBase(BaseModelRef.read(folder), folder, served_name),
+        RunningBase(ref, folder, served_name),
         residency,
         # vLLM's own flag, after `--`, may have raised it.
         max_rank=args.max_lora_rank,
         alias_ttl_s=settings.alias_ttl_s,
     )
     models = adopt(state.openai_serving_models, ContractModels)
-    models.catalogue = Catalogue(registry, ttl_s=settings.alias_ttl_s)
+    models.catalogue = Catalogue(registry, ttl_s=_LISTING_TTL_S)
     models.residency = residency.tiers
-    contracts = Contracts(resolver, models, BaseTokenizer.load(folder))
-    observed = ObservedEngine(engine, metrics, versions)
+    contracts = Contracts(resolver, models, tokenizer)
+    run_folder = handed_run_folder()
+    traffic = state.dragoman_traffic = Traffic(metrics, run_folder)
+    state.dragoman_health = Health(engine, registry, traffic, run_folder)
+    observed = ObservedEngine(engine, metrics, versions, traffic.is_draining)
     chat = adopt(state.openai_serving_chat, ContractChat)
     completion = adopt(state.openai_serving_completion, ContractCompletion)
     for handler in (chat, completion):
@@ -95,19 +126,28 @@ def _wire(engine: Any, state: Any, args: Namespace, settings: ServingSettings) -
     state.openai_serving_chat = chat
     state.openai_serving_completion = completion
     state.dragoman = residency
+    state.dragoman_prefetch = _prefetcher(registry, resolver, residency, settings)
+    return golden
+
+
+def _prefetcher(
+    registry: FileRegistry, resolver: Resolver, residency: Residency, settings: ServingSettings
+) -> Prefetcher:
+    run_folder = handed_run_folder()
+    prefetcher = Prefetcher(
+        registry,
+        resolver,
+        residency.pin,
+        pinned=[AdapterId.parse(name) for name, wish in settings.adapters.items() if wish.pinned],
+        state=run_folder.last_used_file if run_folder is not None else None,
+    )
+    resolver.on_use = prefetcher.note
+    return prefetcher
 
 
 async def show_model(name: str, request: Request) -> Response:
     """Return the card of one model."""
     card = await request.app.state.openai_serving_models.show_model(name)
     if card is None:
-        return plain_error(404, "adapter_not_found", f"model {name!r} does not exist")
+        return plain_error(404, "adapter_not_found", f"model {name[:150]!r} does not exist")
     return JSONResponse(card.model_dump())
-
-
-async def ready(request: Request) -> Response:
-    """Return 200 while the engine takes requests: for load balancers and the supervisor."""
-    engine = request.app.state.engine_client
-    if engine.errored:
-        return plain_error(503, "engine_dead", "the engine has died; the supervisor restarts it")
-    return JSONResponse({"ready": True, "plugins": sorted(markers.present())})

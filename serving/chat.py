@@ -8,13 +8,18 @@ ids, and what the request leaves open comes from the contract.
 from __future__ import annotations
 
 import asyncio
+import copy
+import json
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
+from adapters.errors import DragomanError
 from adapters.manifest import AdapterManifest
 from adapters.tokenizer import Tokenizer
 from serving import contract
+from serving.http_errors import error_body
+from serving.observe import BASE_LABELS, labels_of
 from serving.resolver import Resolver
 from serving.vllm_compat import (
     OpenAIServingChat,
@@ -42,10 +47,14 @@ class Contracts:
         """
         name = request.model
         if not name or self._models.is_base_model(name) or name in self._models.lora_requests:
+            _note_labels(raw_request, (name, "") if name in self._models.lora_requests else None)
             return await create(request, raw_request)
         resolved = await self._resolver.resolve(name)
         if raw_request is not None:
+            # The gate releases it, once the last token was sent or the client has gone.
             raw_request.state.dragoman = resolved
+        manifest = resolved.manifest
+        _note_labels(raw_request, labels_of(manifest.id, manifest.version))
         body = await raw_request.json() if raw_request is not None else None
         said = contract.said_by_client(request, body)
         token = contract.current.set(contract.Binding(resolved, asked=name, said=said))
@@ -53,6 +62,8 @@ class Contracts:
             return await create(request, raw_request)
         finally:
             contract.current.reset(token)
+            if raw_request is None:
+                resolved.release()
 
     async def engine_inputs(self, handler: Any, request: Any, texts: list[str]) -> list[Any]:
         """Return one engine input for each segment, and settle what `request` leaves open."""
@@ -80,6 +91,12 @@ class Contracts:
         return prompts, max(len(self.tokenizer.encode_text(text)) for text in texts)
 
 
+def _note_labels(raw_request: Any, labels: tuple[str, str] | None) -> None:
+    """Say at the edge what the request is counted under."""
+    if raw_request is not None:
+        raw_request.state.dragoman_labels = labels or BASE_LABELS
+
+
 class _Bound:
     """How vLLM's handlers learn which weights answer: from the binding, never from a name.
 
@@ -100,6 +117,20 @@ class _Bound:
         return lora_request(
             resolved.name, lora_int_id=resolved.lora_int_id, folder=resolved.published.folder
         )
+
+    def create_streaming_error_response(self, message: Any, *rest: Any, **options: Any) -> str:
+        """Return the event of an error in mid-stream; ours keep their stable code."""
+        if isinstance(message, DragomanError):
+            return json.dumps(error_body(message))
+        return str(super().create_streaming_error_response(message, *rest, **options))  # type: ignore[misc]
+
+    def beam_search(self, *given: Any, lora_request: Any = None, **options: Any) -> Any:
+        """Yield beam search's one output; the engine requests behind it are not counted."""
+        inner: Any = copy.copy(self)
+        engine = inner.engine_client
+        inner.engine_client = engine.unobserved
+        search = super(_Bound, inner).beam_search  # type: ignore[misc]
+        return engine.observe(search(*given, lora_request=lora_request, **options), lora_request)
 
 
 class ContractChat(_Bound, OpenAIServingChat):

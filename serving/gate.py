@@ -9,11 +9,15 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from serving.http_errors import plain_error
+from adapters.errors import Draining
+from serving.http_errors import error_answer, plain_error
+from serving.traffic import Exchange, Traffic
 
 ROUTES: Final = (
     ("GET", r"/health"),
+    ("GET", r"/live"),
     ("GET", r"/ready"),
+    ("GET", r"/startup"),
     ("GET", r"/metrics/?"),
     ("GET", r"/version"),
     ("GET", r"/v1/models(/[^/]+)?"),
@@ -46,11 +50,23 @@ class Gate:
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": "no such route"})
         elif scope["type"] == "http" and is_listed(scope["method"], _routed_path(scope)):
-            await self._app(scope, receive, _with_adapter_headers(scope, send))
+            await self._serve(scope, receive, send)
         elif scope["type"] == "http":
             asked = f"{scope['method']} {scope['path']}"
             message = f"no route {asked[:_SHOWN]}; there are {_listing()}"
             await plain_error(404, "route_not_found", message)(scope, receive, send)
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        traffic: Traffic | None = getattr(scope["app"].state, "dragoman_traffic", None)
+        if traffic is None or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        exchange = Exchange(scope, receive, send)
+        if traffic.is_draining():
+            await error_answer(Draining())(scope, exchange.receive, exchange.send)
+            traffic.count(exchange)
+        else:
+            await traffic.carry(self._app, exchange)
 
     async def _lifespan(self, scope: Any, receive: Any, send: Any) -> None:
         # The last moment before the socket opens. The endpoint plugin sets `dragoman` once it
@@ -71,23 +87,3 @@ def _routed_path(scope: Any) -> str:
 
 def _listing() -> str:
     return ", ".join(f"{method} {re.split('[?(]', path)[0].rstrip('/')}" for method, path in ROUTES)
-
-
-def _with_adapter_headers(scope: Any, send: Any) -> Any:
-    """Return a `send` that names the adapter, version and digest that answered."""
-    state = scope.setdefault("state", {})
-
-    async def send_with_headers(message: Any) -> None:
-        resolved = state.get("dragoman") if message["type"] == "http.response.start" else None
-        if resolved is not None:
-            manifest = resolved.manifest
-            message["headers"] = [
-                *message["headers"],
-                (b"x-dragoman-adapter", str(manifest.id).encode()),
-                (b"x-dragoman-version", str(manifest.version).encode()),
-                (b"x-dragoman-digest", manifest.digest.encode()),
-                (b"x-dragoman-route", resolved.route.encode()),
-            ]
-        await send(message)
-
-    return send_with_headers

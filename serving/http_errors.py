@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from adapters.errors import DragomanError, RequestInvalid
+from adapters.errors import DragomanError, EngineDead, RequestInvalid, Unavailable
 
+# Another replica can answer at once; alone, a restart takes longer than a client should wait.
+_RETRY_AFTER_S = "2"
 _TYPES = {
     404: "NotFoundError",
     409: "ConflictError",
@@ -22,7 +25,7 @@ def error_body(error: DragomanError) -> dict[str, Any]:
 
     What goes wrong on the way to a version is about `model`, the rest about no one parameter.
     """
-    param = None if isinstance(error, RequestInvalid) else "model"
+    param = None if isinstance(error, (RequestInvalid, Unavailable)) else "model"
     return {
         "error": {
             "message": str(error),
@@ -37,7 +40,19 @@ async def answer_dragoman_error(_: Request, error: Exception) -> JSONResponse:
     """Return the answer to a request that raised a DragomanError."""
     if not isinstance(error, DragomanError):
         raise error
-    return JSONResponse(error_body(error), status_code=error.http_status)
+    return error_answer(error)
+
+
+async def answer_engine_dead(_: Request, __: Exception) -> JSONResponse:
+    """Return the answer to a request that met the engine's death in vLLM's own code."""
+    return error_answer(EngineDead())
+
+
+def error_answer(error: DragomanError, beside: Mapping[str, Any] | None = None) -> JSONResponse:
+    """Return the answer that says `error`, and the fields `beside` it."""
+    headers = {"Retry-After": _RETRY_AFTER_S} if isinstance(error, Unavailable) else None
+    body = {**(beside or {}), **error_body(error)}
+    return JSONResponse(body, status_code=error.http_status, headers=headers)
 
 
 def plain_error(status: int, code: str, message: str) -> JSONResponse:

@@ -16,8 +16,11 @@ from serving.settings import HANDOVER, ServingSettings
 from serving.vllm_compat import is_cpu_build, server_command
 
 # As in pyproject.toml's entry points. Naming any filters all groups, so every one is named.
-PLUGINS: Final = ("dragoman", "dragoman_api", "dragoman_stats")
+PLUGINS: Final = ("dragoman", "dragoman_api", "dragoman_cpu", "dragoman_stats")
 _KV_CACHE_GIB: Final = "4"
+# Our supervisor drains before it tells vLLM to end; this is for what did not finish in its time,
+# to be told so. Not 0: then vLLM kills its API processes before they have told anybody.
+_VLLM_SHUTDOWN_S: Final = 2
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,15 @@ def plan(
         "--max-cpu-loras": str(max(settings.max_loras, settings.max_cpu_loras)),
         "--max-lora-rank": str(settings.max_lora_rank),
         "--max-model-len": str(settings.max_model_len),
-        "--shutdown-timeout": str(settings.shutdown_timeout_s),
+        "--shutdown-timeout": str(_VLLM_SHUTDOWN_S),
         "--middleware": "serving.gate.Gate",
         "--worker-extension-cls": "serving.worker.WorkerExtension",
+        "--scheduler-cls": "serving.scheduler.FairScheduler",
     }
     ours = {HANDOVER: settings.model_dump_json(), "VLLM_PLUGINS": _plugins(environment)}
-    command = [sys.executable, *server_command(), "--enable-lora"]
+    count = _last(vllm_flags, "--api-server-count", "-asc") or ""
+    server = server_command(api_processes=int(count) if count.isdecimal() else 1)
+    command = [sys.executable, *server, "--enable-lora"]
     command += [part for flag in flags.items() for part in flag]
     command += vllm_flags
     defaults = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
@@ -93,12 +99,12 @@ def _url(settings: ServingSettings, vllm_flags: Sequence[str]) -> str:
     return f"{scheme}://{f'[{reached}]' if ':' in reached else reached}:{port}"
 
 
-def _last(flags: Sequence[str], name: str) -> str | None:
+def _last(flags: Sequence[str], *names: str) -> str | None:
     found = None
     for flag, following in zip_longest(flags, flags[1:]):
         given, equals, value = flag.partition("=")
         # vLLM takes --ssl_certfile for --ssl-certfile.
-        if given.replace("_", "-") == name:
+        if given.replace("_", "-") in names:
             found = value if equals else following
     return found
 

@@ -7,18 +7,39 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from adapters.errors import SettingsInvalid
+from adapters.errors import InvalidId, SettingsInvalid
+from adapters.ids import AdapterId
 from adapters.locations import default_registry
 from serving.vllm_compat import supported_max_ranks
 
 # The launcher hands the settings to the plugins inside vLLM's processes through this variable.
 HANDOVER: Final = "DRAGOMAN_SERVING"
 MAX_RANKS: Final = supported_max_ranks()
+_EXAMPLE: Final = '{"k8s-en-zh": {"weight": 2, "pinned": true}}'
+
+
+class AdapterWish(BaseModel):
+    """What one adapter id may ask of the engine, all of its versions together."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    weight: float = Field(
+        default=1.0, gt=0, le=1e6, description="Share of tokens, relative to the others' 1."
+    )
+    priority: int = Field(default=0, description="Class; a smaller one goes first.")
+    pinned: bool = Field(default=False, description="Keep a slot for it, even while idle.")
 
 
 class ServingSettings(BaseModel):
@@ -37,7 +58,23 @@ class ServingSettings(BaseModel):
     max_lora_rank: int = Field(default=64, description=f"Highest LoRA rank: one of {MAX_RANKS}.")
     max_model_len: int = Field(default=2048, ge=16, description="Prompt + answer, in tokens.")
     alias_ttl_s: float = Field(
-        default=1.0, ge=0, description="How long a moved alias may go unnoticed, in seconds."
+        default=0.05, ge=0, description="How long a moved alias may go unnoticed, in seconds."
+    )
+    golden_tolerance_nats: float = Field(
+        default=1.0,
+        ge=0,
+        description="How far an adapter's golden answer may lie from training's; 0: no check. "
+        "Raise it where the engine quantizes the base and training did not.",
+    )
+    adapters: dict[str, AdapterWish] = Field(
+        default_factory=dict,
+        description="Adapter id to its weight, priority and pinned; as JSON in the variable.",
+    )
+    fair_wait_s: float = Field(
+        default=2.0,
+        gt=0,
+        le=3600,
+        description="How long an adapter waits before a slot is drained for it, in seconds.",
     )
     start_timeout_s: float = Field(default=900.0, gt=0, description="Longest start, in seconds.")
     shutdown_timeout_s: int = Field(
@@ -50,6 +87,35 @@ class ServingSettings(BaseModel):
         if rank not in MAX_RANKS:
             raise ValueError(f"vLLM takes one of {MAX_RANKS}")
         return rank
+
+    @field_validator("adapters", mode="before")
+    @classmethod
+    def _as_mapping(cls, adapters: Any) -> Any:
+        # A variable can only hold text.
+        try:
+            return json.loads(adapters) if isinstance(adapters, str) else adapters
+        except json.JSONDecodeError as error:
+            raise ValueError(f"expected JSON such as {_EXAMPLE}: {error}") from error
+
+    @field_validator("adapters")
+    @classmethod
+    def _known_ids(cls, adapters: dict[str, AdapterWish]) -> dict[str, AdapterWish]:
+        for name in adapters:
+            try:
+                AdapterId.parse(name)
+            except InvalidId as error:
+                raise ValueError(str(error)) from error
+        return adapters
+
+    @model_validator(mode="after")
+    def _room_beside_pins(self) -> Self:
+        pinned = sorted(name for name, wish in self.adapters.items() if wish.pinned)
+        if pinned and len(pinned) >= self.max_loras:
+            raise ValueError(
+                f"{len(pinned)} pinned and max_loras {self.max_loras} leave no slot to the "
+                f"others; raise max_loras, or pin fewer than {', '.join(pinned)}"
+            )
+        return self
 
     @field_validator("registry")
     @classmethod
@@ -85,10 +151,15 @@ def load_settings(
 
 def _fault(fault: Any, given: Mapping[str, tuple[str, Any]]) -> str:
     """Return one fault: where the value was given, what is wrong, what to write instead."""
+    if not fault["loc"]:
+        return str(fault["msg"])
     name = str(fault["loc"][0])
     if fault["type"] == "missing":
         return f"{name}: not given; use --{name}, DRAGOMAN_{name.upper()} or a line in serving.yaml"
     origin, value = given[name]
+    if len(fault["loc"]) > 1:
+        place = ".".join(map(str, fault["loc"]))
+        return f"{origin}: {place}: {fault['msg']} (found {fault['input']!r})"
     if fault["type"] == "extra_forbidden":
         known = sorted(ServingSettings.model_fields)
         nearest = get_close_matches(name, known, n=1)

@@ -1,4 +1,4 @@
-"""Keeps one vLLM server process running: probes it, restarts it when it dies, drains it at the end.
+"""Keeps one vLLM server running: probes it, restarts it when it dies, drains it at the end.
 
 In a container this is process 1: signals reach it, and it is what the exit code belongs to.
 """
@@ -21,6 +21,7 @@ import httpx
 from adapters.console import note
 from adapters.errors import StartRefused
 from serving.launch import Launch
+from serving.run_folder import VARIABLE, RunFolder
 from serving.settings import ServingSettings
 
 _POLL_S: Final = 0.25
@@ -28,6 +29,8 @@ _BACKOFF_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 # A run as long as this shows that the start works: the next back-off begins anew.
 _STEADY_S: Final = 300.0
 _KILL_AFTER_S: Final = 10.0
+_LISTENS_EVERY_S: Final = 1.0
+_DEAF_S: Final = 10.0
 
 
 @dataclass
@@ -39,6 +42,8 @@ class Supervisor:
     on_ready: Callable[[str], None] = lambda url: note(f"ready: {url}/v1")
     backoff_s: tuple[float, ...] = _BACKOFF_S
     _child: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _run_folder: RunFolder | None = field(default=None, init=False)
+    _last_used: bytes = field(default=b"", init=False)
     _asked_to_stop: int = field(default=0, init=False)
 
     def run(self) -> int:
@@ -62,9 +67,10 @@ class Supervisor:
             if self._wait_until_ready(probe):
                 was_ready = True
                 self.on_ready(self.launch.url)
-                self._wait_for_exit_or_signal()
+                self._wait_for_end_or_signal()
+                if self._stopping():
+                    self._drain()
             if self._stopping():
-                self._drain()
                 note("stopped")
                 return 0
             hung = self._running()
@@ -73,7 +79,7 @@ class Supervisor:
                 raise self._refused(code, hung=hung)
             failures = 1 if time.monotonic() - started > _STEADY_S else failures + 1
             pause = self.backoff_s[min(failures, len(self.backoff_s)) - 1]
-            died = "was not ready in time" if hung else f"died with code {code}"
+            died = "was hung" if hung else f"died with code {code}"
             note(f"the server {died}; starting it again in {pause:.0f} s")
             self._sleep(pause)
             if self._stopping():
@@ -83,9 +89,11 @@ class Supervisor:
     def _start(self) -> None:
         # A session of its own: a terminal's Ctrl-C reaches only us, and the engine's processes
         # can be ended as a group whatever becomes of their parent.
+        self._run_folder = RunFolder.make(self._last_used)
+        run_folder = {VARIABLE: str(self._run_folder.folder)}
         self._child = subprocess.Popen(
             self.launch.command,
-            env={**os.environ, **self.launch.environment},
+            env={**os.environ, **self.launch.environment, **run_folder},
             start_new_session=True,
         )
 
@@ -97,18 +105,41 @@ class Supervisor:
             self._sleep(_POLL_S)
         return False
 
-    def _wait_for_exit_or_signal(self) -> None:
+    def _wait_for_end_or_signal(self) -> None:
+        """Wait until the server exits, or does not listen any more and still does not exit.
+
+        A server whose engine died waits for its clients to take what it said, and one that reads
+        no more would hold the restart up for ever.
+        """
+        heard = asked = time.monotonic()
         while self._running() and not self._stopping():
             time.sleep(_POLL_S)
+            if time.monotonic() - asked > _LISTENS_EVERY_S:
+                asked = time.monotonic()
+                heard = asked if _listens(self.launch.url) else heard
+                if asked - heard > _DEAF_S:
+                    return
 
     def _drain(self) -> None:
-        """Let running requests finish, but not for ever, and not once asked a second time."""
-        if not self._running():
+        """Refuse new requests, let running ones finish, and only then end the server.
+
+        vLLM's own drain aborts what has not reached its engine yet, and cuts every stream where
+        there are several API processes. A second signal, or the time, ends the waiting.
+        """
+        if self._run_folder is None or not self._running():
             return
         note(f"draining for at most {self.settings.shutdown_timeout_s} s")
+        self._run_folder.ask_to_drain()
+        self._wait(self.settings.shutdown_timeout_s, self._run_folder.has_drained)
         self._signal_child(signal.SIGTERM)
-        deadline = time.monotonic() + self.settings.shutdown_timeout_s + _KILL_AFTER_S
-        while self._running() and time.monotonic() < deadline and self._asked_to_stop < 2:
+        self._wait(_KILL_AFTER_S, lambda: False)
+
+    def _wait(self, seconds: float, is_over: Callable[[], bool]) -> None:
+        """Wait for `is_over`, the server's end, a second signal, or so long."""
+        deadline = time.monotonic() + seconds
+        while self._running() and self._asked_to_stop < 2 and not is_over():
+            if time.monotonic() >= deadline:
+                return
             time.sleep(_POLL_S)
 
     def _refused(self, code: int, *, hung: bool) -> StartRefused:
@@ -133,6 +164,10 @@ class Supervisor:
             while os.waitpid(-self._child.pid, 0)[0]:
                 pass
         self._child = None
+        if self._run_folder is not None:
+            self._last_used = self._run_folder.last_used()
+            self._run_folder.remove()
+            self._run_folder = None
         return code
 
     def _running(self) -> bool:
@@ -186,6 +221,18 @@ class _Probe:
     def close(self) -> None:
         """Close its connections."""
         self._client.close()
+
+
+def _listens(url: str) -> bool:
+    """Return whether a connection is not refused there; it asks nothing, so no log shows it."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 0), timeout=1).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def require_free_port(url: str) -> None:

@@ -101,21 +101,6 @@ def test_the_guard_is_inert_without_our_launcher(
     assert unguarded._load_adapter is before
 
 
-def test_residents_are_read_from_vllms_own_cache() -> None:
-    from vllm.lora.model_manager import LRUCacheLoRAModelManager
-
-    manager = object.__new__(LRUCacheLoRAModelManager)
-    needed = {"lora_index_to_id", "_registered_adapters", "list_adapters"}
-    assert needed <= assigned(LRUCacheLoRAModelManager)
-    manager.lora_index_to_id = [7, None]
-    registered = {7: object(), 9: object()}
-    manager._registered_adapters = SimpleNamespace(cache=registered)  # type: ignore[assignment]
-    worker = SimpleNamespace(
-        model_runner=SimpleNamespace(lora_manager=SimpleNamespace(_adapter_manager=manager))
-    )
-    assert vllm_compat.resident_adapters(worker) == ({7}, {7, 9})
-
-
 def test_the_worker_and_its_runner_have_the_attributes_on_the_way_there() -> None:
     from vllm.v1.worker.cpu_worker import CPUWorker
     from vllm.v1.worker.lora_model_runner_mixin import LoRAModelRunnerMixin
@@ -157,7 +142,7 @@ def test_the_stat_logger_is_fed_as_vllm_feeds_its_own() -> None:
 @pytest.mark.parametrize(("fields", "expected"), [
     ({}, 0.0),
     ({"num_running_reqs": 4}, 0.5),
-    ({"num_running_reqs": 8, "num_waiting_reqs": 2, "num_skipped_waiting_reqs": 2}, 1.5),
+    ({"num_running_reqs": 8, "num_waiting_reqs": 3, "num_skipped_waiting_reqs": 1}, 1.5),
     ({"num_running_reqs": 1, "kv_cache_usage": 0.75}, 0.75),
 ])  # fmt: skip
 def test_saturation_is_demand_over_slots_or_the_cache_whichever_is_more(
@@ -165,4 +150,4 @@ def test_saturation_is_demand_over_slots_or_the_cache_whichever_is_more(
 ) -> None:
     from vllm.v1.metrics.stats import SchedulerStats
 
-    assert saturation(SchedulerStats(**fields), slots=8) == expected
+    assert saturation(SchedulerStats(**fields), seats=8) == expected

@@ -76,7 +76,7 @@ def launched() -> Any:
 def test_every_flag_of_the_launcher_is_vllms(launched: Any) -> None:
     assert launched.enable_lora
     assert (launched.model, launched.served_model_name) == ("/b/tiny", ["tiny"])
-    assert (launched.max_lora_rank, launched.port, launched.shutdown_timeout) == (16, 81, 30)
+    assert (launched.max_lora_rank, launched.port, launched.shutdown_timeout) == (16, 81, 2)
     assert launched.max_loras == 9
 
 
@@ -118,7 +118,8 @@ def ask(application: Any, method: str, path: str) -> Any:
 def test_vllm_mounts_ours_and_every_route_that_is_listed(application: Any) -> None:
     mounted = routes(application)
     for method, path in (
-        ("GET", "/health"), ("GET", "/ready"), ("GET", "/version"), ("GET", "/v1/models"),
+        ("GET", "/health"), ("GET", "/live"), ("GET", "/ready"), ("GET", "/startup"),
+        ("GET", "/version"), ("GET", "/v1/models"),
         ("GET", "/v1/models/{name}"), ("POST", "/v1/chat/completions"), ("POST", "/v1/completions"),
         ("GET", "/metrics"),
     ):  # fmt: skip

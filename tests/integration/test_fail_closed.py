@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.integration.harness import ROOT, free_port
+from tests.integration.streams import Client, wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -25,17 +26,11 @@ PLUGINS = {
     "stats": "the stat logger",
     "api": "the endpoint plugin with the contracts",
     "worker": "the worker extension",
+    "platform": "the platform with our LoRA on CPU",
+    "adapter_store": "the worker's store of adapters",
     "gate": "the middleware",
+    "scheduler": "the scheduler, in the engine's core",
 }
-
-
-@pytest.fixture(scope="module")
-def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random two-layer Llama: starts fast, answers nonsense."""
-    folder = tmp_path_factory.mktemp("tiny-base")
-    script = ROOT / "tests" / "integration" / "tiny_base.py"
-    subprocess.run([sys.executable, str(script), str(folder)], check=True)
-    return folder
 
 
 def _copy_of_project(folder: Path) -> None:
@@ -44,10 +39,19 @@ def _copy_of_project(folder: Path) -> None:
     shutil.copy(ROOT / "dragoman.py", folder)
 
 
-def _serve(project: Path, base: Path, port: int) -> subprocess.Popen[str]:
+def _serve(project: Path, base: Path, port: int, *vllm_flags: str) -> subprocess.Popen[str]:
     command = [sys.executable, "dragoman.py", "serve", "--base", str(base), "--port", str(port)]
     return subprocess.Popen(
-        [*command, "--registry", str(project / "registry"), "--max-model-len", "256"],
+        [
+            *command,
+            "--registry",
+            str(project / "registry"),
+            "--max-model-len",
+            "256",
+            "--",
+            "--enforce-eager",  # compiled it starts no sooner, and what is tested is the start
+            *vllm_flags,
+        ],
         cwd=project,
         env={**os.environ, "PYTHONPATH": str(project)},
         stdout=subprocess.PIPE,
@@ -90,10 +94,18 @@ def test_the_copy_starts_while_nothing_is_broken(tmp_path: Path, tiny_base: Path
                 plugins = httpx.get(f"http://127.0.0.1:{port}/ready", timeout=5).json()["plugins"]
             time.sleep(0.3)
         assert {*plugins} >= {"engine_guard", "stats", "api"}
+        # The one server of this tier that has one API process and whose end is nobody else's.
+        url = f"http://127.0.0.1:{port}"
+        body = {"model": tiny_base.name, "max_tokens": 200, "stream": True}
+        streams = [Client(url, **body) for _ in range(8)]
+        wait_until(lambda: all(stream.events for stream in streams))
     finally:
         process.terminate()
         output, _ = process.communicate(timeout=90)
     assert process.returncode == 0, output[-3000:]
+    for stream in streams:
+        stream.wait()
+    assert {stream.ending() for stream in streams} == {"length"}, "the drain cut a stream"
 
 
 @pytest.mark.parametrize("module", PLUGINS)
@@ -108,3 +120,13 @@ def test_server_refuses_to_start_without(module: str, tmp_path: Path, tiny_base:
     assert process.returncode == 1, output[-3000:]
     assert "error[start_refused]" in output, output[-3000:]
     assert httpx.codes.OK not in answers, f"it served without {PLUGINS[module]}"
+
+
+def test_server_refuses_to_start_with_a_scheduler_that_knows_no_slots(
+    tmp_path: Path, tiny_base: Path
+) -> None:
+    flags = ("--scheduler-cls", "vllm.v1.core.sched.async_scheduler.AsyncScheduler")
+    process = _serve(ROOT, tiny_base, free_port(), *flags)
+    output, _ = process.communicate(timeout=280)
+    assert process.returncode == 1, output[-3000:]
+    assert "not in force: scheduler in engine core 0" in output, output[-3000:]

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -17,11 +18,14 @@ from starlette.routing import Route
 
 from adapters.registry import Published
 from serving.gate import Gate, is_listed
+from serving.metrics import Metrics
 from serving.resolver import Resolved, lora_int_id
+from serving.traffic import Traffic
 from tests.serving.conftest import Publish
 
 LISTED = [
-    ("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics"), ("GET", "/metrics/"),
+    ("GET", "/health"), ("GET", "/ready"), ("GET", "/live"), ("GET", "/startup"),
+    ("GET", "/metrics"), ("GET", "/metrics/"),
     ("GET", "/version"), ("GET", "/v1/models"), ("GET", "/v1/models/ui-en-fr@1"),
     ("POST", "/v1/chat/completions"), ("POST", "/v1/completions"), ("HEAD", "/health"),
     ("OPTIONS", "/v1/chat/completions"),
@@ -129,6 +133,7 @@ def test_an_answer_names_the_adapter_version_and_digest(publish: Publish) -> Non
         return JSONResponse({}, status_code=422)
 
     app = behind_the_gate(Route("/v1/completions", answer, methods=["POST"]))
+    app.state.dragoman_traffic = Traffic(Metrics(CollectorRegistry()))
     headers = ask(app, "POST", "/v1/completions").headers
     assert headers["x-dragoman-adapter"] == "ui-en-fr"
     assert headers["x-dragoman-version"] == "1"

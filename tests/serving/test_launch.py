@@ -53,6 +53,7 @@ def test_the_plan_carries_every_setting_to_vllm_or_to_the_plugins(base: Path) ->
     assert value_of(launch.command, "--max-lora-rank") == "16"
     assert value_of(launch.command, "--max-model-len") == "99"
     assert value_of(launch.command, "--middleware") == "serving.gate.Gate"
+    assert value_of(launch.command, "--scheduler-cls") == "serving.scheduler.FairScheduler"
     assert handed_over({HANDOVER: launch.environment[HANDOVER]}) == settings(
         port=81, max_loras=3, max_lora_rank=16, max_model_len=99
     )
@@ -157,3 +158,19 @@ def test_a_model_is_served_under_its_folders_name_however_the_folder_was_given(
     monkeypatch.chdir(base)
     found = find_base(given)
     assert value_of(plan(settings(base=given), found).command, "--served-model-name") == "tiny"
+
+
+@pytest.mark.usefixtures("cpu")
+@pytest.mark.parametrize(("flags", "module_name"), [
+    ((), "vllm.entrypoints.launchers.api_server.entry"),
+    (("--api-server-count", "1"), "vllm.entrypoints.launchers.api_server.entry"),
+    (("--api-server-count", "2"), "serving.api_servers"),
+    (("--api_server_count=3",), "serving.api_servers"),
+    (("-asc", "2"), "serving.api_servers"),
+    # Not a number: vLLM's parser says so.
+    (("--api-server-count", "many"), "vllm.entrypoints.launchers.api_server.entry"),
+])  # fmt: skip
+def test_several_api_processes_are_started_by_the_module_that_can(
+    base: Path, flags: tuple[str, ...], module_name: str
+) -> None:
+    assert value_of(planned(base, *flags).command, "-m") == module_name

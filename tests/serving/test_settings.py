@@ -52,7 +52,7 @@ def test_every_fault_is_named_at_once_with_where_it_was_given(tmp_path: Path) ->
 def test_an_unknown_setting_like_no_other_is_answered_with_all(tmp_path: Path) -> None:
     config = yaml(tmp_path, "base: b\nqqqqqq: 1\n7: 1\n")
     with pytest.raises(
-        SettingsInvalid, match="qqqqqq: no such setting; there are alias_ttl_s, base"
+        SettingsInvalid, match="qqqqqq: no such setting; there are adapters, alias_ttl_s"
     ):
         load({}, {}, config)
 
@@ -96,3 +96,39 @@ def test_settings_are_handed_over_unchanged(tmp_path: Path) -> None:
 
 def test_a_process_of_somebody_elses_gets_none() -> None:
     assert handed_over({}) is None
+
+
+def test_wishes_of_adapters_come_from_the_file_or_as_json_from_the_variable(tmp_path: Path) -> None:
+    text = "base: b\nadapters:\n  ui-en-fr: {weight: 2, priority: -1, pinned: true}\n"
+    from_file = load({}, {}, yaml(tmp_path, text)).adapters["ui-en-fr"]
+    variable = '{"ui-en-fr": {"weight": 2, "priority": -1, "pinned": true}}'
+    settings = load({"base": "b"}, {"DRAGOMAN_ADAPTERS": variable})
+    assert settings.adapters == {"ui-en-fr": from_file}
+    assert (from_file.weight, from_file.priority, from_file.pinned) == (2.0, -1, True)
+    assert handed_over({HANDOVER: settings.model_dump_json()}) == settings
+    assert (load({"base": "b"}).adapters, load({"base": "b"}).fair_wait_s) == ({}, 2.0)
+
+
+@pytest.mark.parametrize(("adapters", "complaint"), [
+    ("{ui-en-fr: {weight: 0}}", r"adapters\.ui-en-fr\.weight"),
+    ("{ui-en-fr: {weight: .nan}}", r"adapters\.ui-en-fr\.weight"),
+    ("{ui-en-fr: {weight: '2'}}", r"adapters\.ui-en-fr\.weight"),
+    ("{ui-en-fr: {priority: 1.5}}", r"adapters\.ui-en-fr\.priority"),
+    ("{ui-en-fr: {pinned: 1}}", r"adapters\.ui-en-fr\.pinned"),
+    ("{ui-en-fr: {wait: 2}}", r"adapters\.ui-en-fr\.wait"),
+    ("{UI: {}}", "adapters: .*UI"),
+    ("[ui-en-fr]", "adapters: "),
+    ("'{'", "expected JSON such as"),
+    ("{a-en-fr: {pinned: true}, b-en-fr: {pinned: true}}", "2 pinned and max_loras 2"),
+])  # fmt: skip
+def test_wishes_that_cannot_be_met_are_refused_with_their_place(
+    tmp_path: Path, adapters: str, complaint: str
+) -> None:
+    with pytest.raises(SettingsInvalid, match=complaint):
+        load({}, {}, yaml(tmp_path, f"base: b\nmax_loras: 2\nadapters: {adapters}\n"))
+
+
+@pytest.mark.parametrize("wait", ["0", "-1", ".nan", "forever"])
+def test_a_bounded_wait_is_a_time(tmp_path: Path, wait: str) -> None:
+    with pytest.raises(SettingsInvalid, match="fair_wait_s"):
+        load({}, {}, yaml(tmp_path, f"base: b\nfair_wait_s: {wait}\n"))

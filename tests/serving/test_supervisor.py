@@ -21,7 +21,7 @@ from serving.supervisor import Supervisor, require_free_port
 
 # A server as the supervisor sees one: answers /ready, has a worker, may die, hang or not drain.
 SERVER = textwrap.dedent("""
-    import http.server, os, pathlib, signal, subprocess, sys, time
+    import http.server, os, pathlib, signal, subprocess, sys, threading, time
 
     folder = pathlib.Path(os.environ["FAKE_FOLDER"])
     starts = folder / "starts"
@@ -35,14 +35,27 @@ SERVER = textwrap.dedent("""
     if act == "dies":
         sys.exit(3)
     if act == "hangs":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(60)
+    run = pathlib.Path(os.environ["DRAGOMAN_RUN_FOLDER"])
+    if act in ("busy", "stuck"):
+        # Like an API process with requests left, which it ends when it is asked to drain.
+        (run / "7.serving").touch()
     if act == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:
         def drain(*_):
-            (folder / "drained").touch()
+            (folder / "drained").write_text(f"{(run / '7.drained').exists()}")
             os._exit(0)
         signal.signal(signal.SIGTERM, drain)
+
+    def finish_requests():
+        while not (run / "drain").exists():
+            time.sleep(0.01)
+        time.sleep(0.2)
+        (run / "7.drained").touch()
+    if act == "busy":
+        threading.Thread(target=finish_requests, daemon=True).start()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -50,9 +63,14 @@ SERVER = textwrap.dedent("""
             self.end_headers()
             if act == "dies_later":
                 os._exit(4)
+            if act == "deafens":
+                threading.Thread(target=self.server.shutdown).start()
         def log_message(self, *_): pass
 
-    http.server.HTTPServer(("127.0.0.1", int(os.environ["FAKE_PORT"])), Handler).serve_forever()
+    server = http.server.HTTPServer(("127.0.0.1", int(os.environ["FAKE_PORT"])), Handler)
+    server.serve_forever()
+    server.server_close()
+    time.sleep(60)
 """)
 
 
@@ -170,6 +188,17 @@ def test_a_restart_that_hangs_is_ended_and_tried_again(tmp_path: Path) -> None:
     assert rig.starts() == 3
 
 
+def test_a_server_that_listens_no_more_and_does_not_exit_is_ended_and_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.supervisor._LISTENS_EVERY_S", 0.05)
+    monkeypatch.setattr("serving.supervisor._DEAF_S", 0.2)
+    rig = Rig(tmp_path, "deafens,serves")
+    with meanwhile(lambda: len(rig.ready) == 2, send(signal.SIGTERM)):
+        assert rig.supervisor.run() == 0
+    assert rig.starts() == 2
+
+
 def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
     rig = Rig(tmp_path, "hangs")
     with meanwhile((tmp_path / "worker").exists, send(signal.SIGTERM)):
@@ -198,6 +227,31 @@ def test_a_server_that_does_not_drain_is_killed_after_its_time(
     with meanwhile(lambda: rig.ready, send(signal.SIGTERM)):
         assert rig.supervisor.run() == 0
     assert rig.worker_is_gone()
+
+
+def test_the_server_is_ended_only_once_its_requests_have_finished(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "busy")
+    with meanwhile(lambda: rig.ready, send(signal.SIGTERM)):
+        assert rig.supervisor.run() == 0
+    assert (tmp_path / "drained").read_text() == "True"
+
+
+def test_requests_that_do_not_finish_hold_the_end_up_for_the_set_time_only(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "stuck", shutdown_timeout_s=1)
+    with meanwhile(lambda: rig.ready, send(signal.SIGTERM)):
+        assert rig.supervisor.run() == 0
+    assert (tmp_path / "drained").read_text() == "False"
+    assert 1 <= time.monotonic() - rig.ready[0] < 3
+
+
+def test_the_folder_of_a_run_goes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(runs))
+    rig = Rig(tmp_path, "dies_later,serves")
+    with meanwhile(lambda: len(rig.ready) == 2, send(signal.SIGTERM)):
+        assert rig.supervisor.run() == 0
+    assert list(runs.iterdir()) == []
 
 
 def test_an_error_of_ours_leaves_no_server_behind(tmp_path: Path) -> None:
