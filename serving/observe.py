@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any, Final
 
+from adapters.errors import Draining, EngineDead
 from adapters.ids import AdapterId
+from serving import deferral
 from serving.metrics import Metrics
 
 BASE_LABELS: Final = ("base", "")
@@ -19,32 +21,57 @@ _WORST_FIRST: Final = ("error", "aborted", "length", "ok")
 class ObservedEngine:
     """vLLM's engine client, with every `generate` counted; all else is passed on."""
 
-    def __init__(self, engine: Any, metrics: Metrics, versions: dict[str, tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        engine: Any,
+        metrics: Metrics,
+        versions: dict[str, tuple[str, str]],
+        is_draining: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Count into `metrics`; `versions` maps the engine's names to (adapter, version)."""
-        self._engine = engine
+        self.unobserved = engine
         self._metrics = metrics
         self._versions = versions
+        self._is_draining = is_draining
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
+        return getattr(self.unobserved, name)
 
-    async def generate(
+    @property
+    def dead_error(self) -> BaseException:
+        """What vLLM's handlers raise when they find the engine dead."""
+        return EngineDead()
+
+    def generate(
         self, prompt: Any, sampling_params: Any, request_id: str, **options: Any
     ) -> AsyncGenerator[Any, None]:
-        """Yield what the engine yields; count tokens and times when the request ends."""
-        tally = _Tally(self._labels(options.get("lora_request")))
-        outputs = self._engine.generate(prompt, sampling_params, request_id, **options)
+        """Yield what the engine yields, as `observe` does."""
+        outputs = self.unobserved.generate(prompt, sampling_params, request_id, **options)
+        return self.observe(outputs, options.get("lora_request"))
+
+    async def observe(
+        self, outputs: AsyncGenerator[Any, None], lora_request: Any
+    ) -> AsyncGenerator[Any, None]:
+        """Yield the outputs of one request; count tokens and times.
+
+        Raises EngineDead, or Draining for what the engine gave up at the server's end.
+        """
+        tally = _Tally(self._labels(lora_request), self._metrics)
         try:
             # Closed with us, so that a client who hangs up frees the engine at once.
             async with aclosing(outputs):
                 async for output in outputs:
                     tally.add(output)
+                    if tally.outcome == "aborted" and output.finished:
+                        raise Draining
                     yield output
-        except Exception:
-            tally.outcome = "error"
+        except Exception as error:
+            tally.outcome = "aborted" if isinstance(error, Draining) else "error"
+            if self.unobserved.errored and not isinstance(error, Draining):
+                raise (Draining() if self._is_draining() else EngineDead()) from error
             raise
         finally:
-            tally.record(self._metrics)
+            tally.record()
 
     def _labels(self, lora_request: Any) -> tuple[str, str]:
         if lora_request is None:
@@ -55,40 +82,67 @@ class ObservedEngine:
 class _Tally:
     """One request: tokens so far, and how it ended."""
 
-    def __init__(self, labels: tuple[str, str]) -> None:
-        self.labels = labels
+    def __init__(self, labels: tuple[str, str], metrics: Metrics) -> None:
         # A client that hangs up closes the generator before the request is finished.
         self.outcome = "aborted"
+        self._labels = labels
+        self._metrics = metrics
         self._endings: set[str] = set()
         self._started = time.perf_counter()
         self._prompt_tokens = 0
         self._completion_tokens = 0
         self._stats: Any = None
+        self._token_at = 0.0
+        self._gaps: Any = None
+        self._single = True
 
     def add(self, output: Any) -> None:
         """Take in one output: a delta while streaming, else the whole answer at the end."""
-        self._prompt_tokens = len(output.prompt_token_ids or ()) or self._prompt_tokens
-        self._completion_tokens += sum(len(choice.token_ids) for choice in output.outputs)
-        self._stats = output.metrics or self._stats
-        reasons = [choice.finish_reason for choice in output.outputs]
-        self._endings |= {_OUTCOMES.get(reason, "error") for reason in reasons if reason}
+        deferred_s = deferral.detach(output)
+        if deferred_s is not None:
+            self._metrics.deferred.labels(*self._labels).observe(deferred_s)
+        if not self._prompt_tokens:
+            self._prompt_tokens = len(output.prompt_token_ids or ())
+        new = 0
+        for choice in output.outputs:
+            new += len(choice.token_ids)
+            if choice.finish_reason:
+                self._endings.add(_OUTCOMES.get(choice.finish_reason, "error"))
+        self._completion_tokens += new
+        self._stats = stats = output.metrics or self._stats
+        self._single = self._single and len(output.outputs) == 1 and not output.outputs[0].index
+        if stats is not None and self._single:
+            self._note_gap(stats.last_token_ts, new)
         if output.finished and self._endings:
             self.outcome = next(worst for worst in _WORST_FIRST if worst in self._endings)
 
-    def record(self, metrics: Metrics) -> None:
+    def _note_gap(self, token_at: float, new: int) -> None:
+        """Record the time since the output before, which has the same clock: the engine's.
+
+        Tokens that one output brings together share it evenly. An answer that comes whole has no
+        gaps, and neither have further choices of a request.
+        """
+        if self._token_at and new:
+            gap = (token_at - self._token_at) / new
+            # Looked up once: this runs for each token, on a core that the engine shares.
+            if self._gaps is None:
+                self._gaps = self._metrics.inter_token.labels(*self._labels)
+            for _ in range(new):
+                self._gaps.observe(gap)
+        self._token_at = token_at
+
+    def record(self) -> None:
         """Write the request into the metrics."""
-        metrics.requests.labels(*self.labels, self.outcome).inc()
-        metrics.prompt_tokens.labels(*self.labels).inc(self._prompt_tokens)
-        metrics.completion_tokens.labels(*self.labels).inc(self._completion_tokens)
-        metrics.request.labels(*self.labels).observe(time.perf_counter() - self._started)
+        metrics, labels = self._metrics, self._labels
+        metrics.requests.labels(*labels, self.outcome).inc()
+        metrics.prompt_tokens.labels(*labels).inc(self._prompt_tokens)
+        metrics.completion_tokens.labels(*labels).inc(self._completion_tokens)
+        metrics.request.labels(*labels).observe(time.perf_counter() - self._started)
         stats = self._stats
         if stats is None or not stats.first_token_ts:
             return
-        metrics.queue.labels(*self.labels).observe(max(0.0, stats.scheduled_ts - stats.queued_ts))
-        metrics.first_token.labels(*self.labels).observe(stats.first_token_latency)
-        if stats.num_generation_tokens > 1:
-            gap = (stats.last_token_ts - stats.first_token_ts) / (stats.num_generation_tokens - 1)
-            metrics.inter_token.labels(*self.labels).observe(max(0.0, gap))
+        metrics.queue.labels(*labels).observe(max(0.0, stats.scheduled_ts - stats.queued_ts))
+        metrics.first_token.labels(*labels).observe(stats.first_token_latency)
 
 
 def labels_of(adapter_id: AdapterId, version: int) -> tuple[str, str]:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from adapters.errors import Draining, EngineDead
+from serving import deferral
 from serving.metrics import Metrics
 from serving.observe import ObservedEngine
 
@@ -21,7 +23,10 @@ def output(
     """Return one output: (tokens, finish reason) of each choice."""
     return SimpleNamespace(
         prompt_token_ids=list(range(prompt)),
-        outputs=[SimpleNamespace(token_ids=[7] * n, finish_reason=why) for n, why in choices],
+        outputs=[
+            SimpleNamespace(token_ids=[7] * n, finish_reason=why, index=index)
+            for index, (n, why) in enumerate(choices)
+        ],
         finished=finished,
         metrics=stats,
     )
@@ -50,7 +55,10 @@ class Rig:
         self.registry = CollectorRegistry()
         self.engine = FakeEngine(*outputs)
         versions = {LORA.lora_name: ("ui-en-fr", "3")}
-        self.observed = ObservedEngine(self.engine, Metrics(self.registry), versions)
+        self.draining = False
+        self.observed = ObservedEngine(
+            self.engine, Metrics(self.registry), versions, lambda: self.draining
+        )
 
     def stream(self, lora: Any = LORA) -> AsyncGenerator[Any, None]:
         return self.observed.generate("prompt", "params", "id", lora_request=lora)
@@ -79,7 +87,6 @@ class Rig:
     [
         ("stop", "ok"),
         ("length", "length"),
-        ("abort", "aborted"),
         ("error", "error"),
         ("new", "error"),
     ],
@@ -163,27 +170,85 @@ def test_a_request_to_the_base_is_labelled_as_such() -> None:
     assert rig.registry.get_sample_value("dragoman_requests_total", labels) == 1
 
 
+def stats(**changes: float) -> SimpleNamespace:
+    facts = {
+        "queued_ts": 10.0, "scheduled_ts": 10.5, "first_token_ts": 11.0, "last_token_ts": 11.0,
+        "first_token_latency": 1.1,
+    }  # fmt: skip
+    return SimpleNamespace(**{**facts, **changes})
+
+
 def test_times_come_from_the_engines_own_clock() -> None:
-    stats = SimpleNamespace(
-        queued_ts=10.0, scheduled_ts=10.5, first_token_ts=11.0, last_token_ts=13.0,
-        first_token_latency=1.1, num_generation_tokens=5,
-    )  # fmt: skip
-    rig = Rig(output((5, "stop"), finished=True, stats=stats))
+    rig = Rig(output((5, "stop"), finished=True, stats=stats()))
     rig.drain()
     assert rig.value("dragoman_queue_seconds_sum") == 0.5
     assert rig.value("dragoman_time_to_first_token_seconds_sum") == 1.1
-    assert rig.value("dragoman_inter_token_seconds_sum") == 0.5
     assert rig.value("dragoman_request_seconds_count") == 1
 
 
-def test_one_token_has_no_time_between_tokens() -> None:
-    stats = SimpleNamespace(
-        queued_ts=1.0, scheduled_ts=1.0, first_token_ts=2.0, last_token_ts=2.0,
-        first_token_latency=1.0, num_generation_tokens=1,
-    )  # fmt: skip
-    rig = Rig(output((1, "stop"), finished=True, stats=stats))
+def test_the_wait_for_a_slot_is_counted_and_not_shown_to_clients() -> None:
+    last = output((1, "stop"), finished=True)
+    last.kv_transfer_params = deferral.attach(None, 1.5)
+    rig = Rig(output((1, None)), last)
+    rig.drain()
+    assert rig.value("dragoman_deferred_seconds_sum") == 1.5
+    assert rig.value("dragoman_deferred_seconds_count") == 1
+    assert last.kv_transfer_params is None
+
+
+def test_each_gap_between_tokens_of_a_stream_is_measured() -> None:
+    times = [11.0, 11.02, 13.02]
+    outputs = [output((1, None), stats=stats(last_token_ts=at)) for at in times]
+    rig = Rig(*outputs, output((0, "stop"), finished=True))
+    rig.drain()
+    assert rig.value("dragoman_inter_token_seconds_count") == 2
+    assert rig.value("dragoman_inter_token_seconds_sum") == pytest.approx(2.02)
+    assert rig.value("dragoman_inter_token_seconds_bucket", le="0.025") == 1
+    assert rig.value("dragoman_inter_token_seconds_bucket", le="1.0") == 1
+
+
+def test_tokens_that_came_together_share_their_time() -> None:
+    rig = Rig(
+        output((1, None), stats=stats()),
+        output((4, "stop"), finished=True, stats=stats(last_token_ts=13.0)),
+    )
+    rig.drain()
+    assert rig.value("dragoman_inter_token_seconds_count") == 4
+    assert rig.value("dragoman_inter_token_seconds_sum") == 2.0
+    assert rig.value("dragoman_inter_token_seconds_bucket", le="0.5") == 4
+
+
+@pytest.mark.parametrize("choices", [
+    [output((5, "stop"), finished=True, stats=stats())],
+    [
+        output((1, None), (1, None), stats=stats()),
+        output((1, "stop"), finished=True, stats=stats(last_token_ts=12.0)),
+    ],
+])  # fmt: skip
+def test_an_answer_that_comes_whole_or_in_several_choices_has_no_gaps(
+    choices: list[SimpleNamespace],
+) -> None:
+    rig = Rig(*choices)
     rig.drain()
     assert rig.value("dragoman_inter_token_seconds_count") is None
+
+
+def test_what_the_engine_gave_up_is_an_error_and_never_a_short_answer() -> None:
+    rig = Rig(output((2, None)), output((0, "abort"), finished=True))
+    with pytest.raises(Draining):
+        rig.drain()
+    assert rig.outcomes() == {"aborted": 1.0}
+
+
+@pytest.mark.parametrize(("draining", "error"), [(False, EngineDead), (True, Draining)])
+def test_a_dead_engine_is_told_in_our_words(draining: bool, error: type[Exception]) -> None:
+    rig = Rig(output((1, None)), RuntimeError("boom"))
+    rig.engine.errored = True
+    rig.draining = draining
+    with pytest.raises(error):
+        rig.drain()
+    assert rig.outcomes() == {"error": 1.0}
+    assert isinstance(rig.observed.dead_error, EngineDead)
 
 
 def test_all_else_is_the_engines() -> None:
