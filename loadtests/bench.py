@@ -1,49 +1,82 @@
-"""`make bench`: serving against plain vLLM, training against plain TRL; .bench/*.json.
+"""`make bench`: serving beside plain vLLM, right answers under churn, training beside plain TRL.
 
-python -m loadtests.bench            both
-python -m loadtests.bench serving    one of them
+python -m loadtests.bench                              all three; .bench/*.json
+python -m loadtests.bench serving                      one of them
+python -m loadtests.bench serving --quick --part stall
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-from adapters.console import note, print_table
-from loadtests.bench_serving import BASE, bench_serving, rows
-from loadtests.servers import ServerFailed
+from adapters.console import note
+from loadtests.bench_serving import BASE, FULL, PARTS, QUICK, SERVERS, bench_serving
+from loadtests.bench_tables import print_serving
+from loadtests.churn import CROWD, REQUESTS, run_churn
+from loadtests.churn_registry import Crowd
+from loadtests.servers import ServerFailed, stop_on_sigterm
 
 OUT = Path(".bench")
 
 
 def main() -> int:
     """Run the benches that were named; return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    choices = ("serving", "training")
-    parser.add_argument("which", nargs="*", default=[*choices], help=f"of {', '.join(choices)}")
-    which = parser.parse_args().which
-    if unknown := sorted({*which} - {*choices}):
-        parser.error(f"unknown bench {', '.join(unknown)}; choose from {', '.join(choices)}")
+    arguments = _arguments()
+    which = arguments.which
+    stop_on_sigterm()
+    # Three vLLM servers run side by side, and none of the loads fills a gigabyte of KV cache.
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     OUT.mkdir(exist_ok=True)
+    failed: list[str] = []
     try:
         subprocess.run([sys.executable, "-m", "dragoman", "base", "fetch", BASE], check=True)
         if "serving" in which:
-            figures = bench_serving(OUT / "serving.json")
-            print_table(
-                ("adapters", "streams", "dragoman tok/s", "plain vLLM tok/s", "ratio"),
-                rows(figures),
-                title="Serving, 32 generated tokens a stream",
-            )
+            effort = QUICK if arguments.quick else FULL
+            parts, names = arguments.part or PARTS, arguments.server or SERVERS
+            figures = bench_serving(OUT / "serving.json", effort, parts, names)
+            print_serving(figures)
+            failed = figures["failed"]
+        if "churn" in which and _churn(quick=arguments.quick):
+            failed = [*failed, "churn"]
         if "training" in which:
             subprocess.run([sys.executable, "-m", "loadtests.bench_training"], check=True)
     except (subprocess.CalledProcessError, ServerFailed) as error:
         note(f"the bench stopped: {error}")
         return 1
-    return 0
+    for part in failed:
+        note(f"failed: {part}")
+    return 1 if failed else 0
+
+
+def _churn(*, quick: bool) -> int:
+    return run_churn(500, Crowd(still=12, moving=4)) if quick else run_churn(REQUESTS, CROWD)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    choices = ("serving", "churn", "training")
+    parser.add_argument("which", nargs="*", default=[*choices], help=f"of {', '.join(choices)}")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="fewer and shorter rounds: serving in five minutes, churn in two",
+    )
+    parser.add_argument(
+        "--part", action="append", choices=PARTS, help="measure only this part of serving"
+    )
+    parser.add_argument(
+        "--server", action="append", choices=SERVERS, help="measure only this server"
+    )
+    arguments = parser.parse_args()
+    if unknown := sorted({*arguments.which} - {*choices}):
+        parser.error(f"unknown bench {', '.join(unknown)}; choose from {', '.join(choices)}")
+    return arguments
 
 
 if __name__ == "__main__":

@@ -1,87 +1,194 @@
-"""Serving speed against plain vLLM on the same machine, model, adapters and flags, in one run.
+"""Serving beside plain vLLM and llama.cpp: same machine, model, adapters and flags, in one run.
 
-Only ratios between the two columns mean anything: machines differ, and are noisy.
+Only ratios between the columns mean anything: machines differ, and are noisy.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import httpx
 
 from adapters.console import note
-from loadtests import servers
-from loadtests.throughput import Load, tokens_per_second
+from loadtests import llama_cpp, servers
+from loadtests.bench_fairness import FairnessPlan, measure_fairness
+from loadtests.bench_throughput import OURS, WITHOUT_LORA, measure_speeds
+from loadtests.closed_loop import Window
+from loadtests.cold_loads import measure_cold_loads
+from loadtests.contender import BATCH, TIERS, Contender, Live
+from loadtests.random_registry import random_adapters, warm_page_cache
+from loadtests.recency import Recency
+from loadtests.stall import Plan as StallPlan
+from loadtests.stall import measure_stall
+from loadtests.token_stream import StreamBroken
 
 BASE: Final = "gemma3-270m"
-STREAMS: Final = (1, 32)
-# One stream is short, so it is repeated until the figure stands on as many tokens.
-_ROUNDS: Final = {1: 4, 32: 2}
+PLAIN: Final = "vllm"
+LLAMA_CPP: Final = "llama_cpp"
+SERVERS: Final = (OURS, PLAIN, WITHOUT_LORA, LLAMA_CPP)
+PARTS: Final = ("throughput", "stall", "cold_load_ms", "fairness")
+# Twice what a server keeps in memory, so that as many are always on disk.
+_ADAPTERS: Final = 2 * TIERS.memory
+_LLAMA_ADAPTERS: Final = 2
+_FAILURES: Final = (httpx.HTTPError, StreamBroken, servers.ServerFailed, ValueError)
 
-Figures = dict[str, dict[str, float]]
+Figures = dict[str, Any]
 
 
-def bench_serving(out: Path) -> dict[str, Figures]:
-    """Return tok/s by server, load and streams, and write them to `out`.
+@dataclass(frozen=True)
+class Effort:
+    """How long each part measures."""
 
-    Raises ServerFailed, or httpx.HTTPError if a server does not answer.
+    rounds: int
+    stall: StallPlan
+    cold: int
+    fairness: FairnessPlan
+    without_lora: bool  # its compilation takes a minute and a half
+
+
+FULL: Final = Effort(
+    rounds=2,
+    stall=StallPlan(phase_s=8.0, cycles=2),
+    cold=24,
+    fairness=FairnessPlan(Window(warm_s=4.0, measure_s=14.0), mix_s=15.0),
+    without_lora=True,
+)
+QUICK: Final = Effort(
+    rounds=1,
+    stall=StallPlan(phase_s=4.0, cycles=1),
+    cold=20,
+    fairness=FairnessPlan(Window(warm_s=1.0, measure_s=4.0), mix_s=5.0),
+    without_lora=False,
+)
+
+
+def bench_serving(
+    out: Path, effort: Effort, parts: Sequence[str] = PARTS, names: Sequence[str] = SERVERS
+) -> Figures:
+    """Return the figures of `parts` of the servers `names`, and write them to `out`.
+
+    `failed` lists the parts that did not come to an end; their figures are null.
     """
-    folders = published(out.parent / "registry")
-    ours = servers.dragoman(BASE, out.parent / "registry", ["--max-loras", "2"])
-    figures: dict[str, Figures] = {}
-    with servers.running(ours, out.parent / "dragoman.log") as server:
-        figures["dragoman"] = _figures("dragoman", server.url, list(folders))
-    with servers.running(servers.plain_vllm(ours, folders), out.parent / "vllm.log") as server:
-        figures["vllm"] = _figures("plain vLLM", server.url, list(folders))
-    out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    folders = random_adapters(out.parent / "registry", BASE, _ADAPTERS)
+    warm_page_cache(folders)
+    figures: Figures = {"failed": [], **dict.fromkeys(SERVERS)}
+    found = [c for c in contenders(out, folders, effort) if c.name in names]
+    lasting = [c for c in found if c.name in (OURS, PLAIN)]
+    brief = [c for c in found if c not in lasting and "throughput" in parts]
+    peers: list[Live] = []
+    with _written(figures, out), ExitStack() as stack:
+        lives = [*_started(lasting, folders, out.parent, stack)]
+        if "throughput" in parts:
+            with ExitStack() as inner, _part("throughput", lives, figures):
+                peers += _started(brief, folders, out.parent, inner)
+                _measure_speeds(figures, [*lives, *peers], effort)
+        _measure_delays(figures, lives, effort, parts)
+        started = {live.name for live in [*lives, *peers]}
+        figures["failed"] += [f"start of {c.name}" for c in found if c.name not in started]
     return figures
 
 
-def published(registry: Path) -> dict[str, Path]:
-    """Return two adapters by id, their weights random: speed does not depend on what they say.
+@contextmanager
+def _written(figures: Figures, out: Path) -> Iterator[None]:
+    """Write what was measured, whatever ends the bench."""
+    try:
+        yield
+    finally:
+        out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
-    Rank 16 on all linear layers, as the reference task wants; made once, kept in `registry`.
-    """
-    names = ("first-en-fr", "second-en-fr")
-    for seed, name in enumerate(names):
-        if (registry / name).is_dir():
+
+def contenders(out: Path, folders: Mapping[str, Path], effort: Effort) -> list[Contender]:
+    """Return the servers of the bench; what is not installed is left out with a word."""
+    flags = ("--max-loras", str(TIERS.slots), "--max-cpu-loras", str(TIERS.memory))
+    batch = ("--", "--max-num-seqs", str(BATCH))
+    ours = servers.dragoman(BASE, out.parent / "registry", (*flags, *batch))
+    names = [*folders]
+    base = {"base": [BASE]}
+    mixed = {"one": names[:1], "mixed": names[:2], "mixed8": names[:8]}
+    found = [
+        Contender(OURS, ours, base | mixed),
+        Contender(PLAIN, servers.plain_vllm(ours, folders), base | mixed),
+    ]
+    if effort.without_lora:
+        found.append(Contender(WITHOUT_LORA, servers.vllm_without_lora(ours), base))
+    binary = llama_cpp.find_server()
+    if binary is None:
+        note(llama_cpp.INSTALL)
+    else:
+        found.append(_llama_cpp(binary, out.parent / "llama_cpp", folders))
+    return found
+
+
+def _llama_cpp(binary: Path, scratch: Path, folders: Mapping[str, Path]) -> Contender:
+    names = [*folders][:_LLAMA_ADAPTERS]
+    base, loras = llama_cpp.converted({name: folders[name] for name in names}, scratch)
+    launch = llama_cpp.launch(binary, base, loras, streams=BATCH)
+    columns = {"base": [llama_cpp.BASE], "one": names[:1], "mixed": names}
+    return Contender(LLAMA_CPP, launch, columns, llama_cpp.fields(names))
+
+
+def _started(
+    found: Sequence[Contender], folders: Mapping[str, Path], logs: Path, stack: ExitStack
+) -> Iterator[Live]:
+    for contender in found:
+        log = logs / f"{contender.name}.log"
+        try:
+            server = stack.enter_context(servers.running(contender.launch, log))
+        except servers.ServerFailed as error:
+            note(f"{contender.name} is left out: {error}")
             continue
-        _run(
-            "loadtests.random_lora", BASE, "--seed", str(seed), "--out", str(registry / f".{name}")
-        )
-        _run(
-            "dragoman", "adapters", "import", str(registry / f".{name}"), "--id", name,
-            "--licence", "none", "--base", BASE, "--registry", str(registry),
-        )  # fmt: skip
-    listed = json.loads(_run("dragoman", "adapters", "list", "--json", "--registry", str(registry)))
-    return {row["id"]: Path(row["folder"]) for row in listed}
+        note(f"{contender.name}: started in {server.start_s:.0f} s")
+        yield Live(contender, server, folders)
 
 
-def rows(figures: dict[str, Figures]) -> list[tuple[str, ...]]:
-    """Return the table: load, streams, ours, plain vLLM, ratio."""
-    ours, plain = figures["dragoman"], figures["vllm"]
-    return [
-        (load, streams, f"{ours[load][streams]:.1f}", f"{plain[load][streams]:.1f}",
-         f"{ours[load][streams] / plain[load][streams]:.2f}")
-        for load in ours
-        for streams in ours[load]
-    ]  # fmt: skip
+def _measure_speeds(figures: Figures, lives: Sequence[Live], effort: Effort) -> None:
+    speeds = measure_speeds(lives, effort.rounds)
+    figures.update(speeds.table())
+    figures.update(ratios=speeds.ratios(), spread=speeds.spreads())
 
 
-def _figures(label: str, url: str, names: list[str]) -> Figures:
-    loads = {"base": [BASE], "one": names[:1], "mixed": names}
-    figures: Figures = {}
-    for load, models in loads.items():
-        figures[load] = {}
-        for streams in STREAMS:
-            task = Load(streams=streams, rounds=_ROUNDS[streams])
-            figures[load][str(streams)] = round(tokens_per_second(url, models, task), 1)
-            note(f"{label}, {load}, {streams} streams: {figures[load][str(streams)]} tok/s")
-    return figures
+def _measure_delays(
+    figures: Figures, lives: Sequence[Live], effort: Effort, parts: Sequence[str]
+) -> None:
+    recencies = {live.name: Recency(live.folders, TIERS) for live in lives}
+
+    def stall(live: Live) -> Figures:
+        api = live.folders if live.name == PLAIN else None
+        return measure_stall(live.url, recencies[live.name], effort.stall, load_api=api)
+
+    def cold(live: Live) -> Figures:
+        return dict(measure_cold_loads(live.url, recencies[live.name], count=effort.cold))
+
+    def fairness(live: Live) -> Figures:
+        return measure_fairness(live.url, [*live.folders], effort.fairness)
+
+    measures: dict[str, Callable[[Live], Figures]] = {
+        "stall": stall, "cold_load_ms": cold, "fairness": fairness,
+    }  # fmt: skip
+    for part, measure in measures.items():
+        if part not in parts:
+            continue
+        figures[part] = dict.fromkeys((OURS, PLAIN))
+        for live in lives:
+            with _part(part, [live], figures):
+                figures[part][live.name] = measure(live)
 
 
-def _run(module: str, *arguments: str) -> str:
-    command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+@contextmanager
+def _part(part: str, lives: Sequence[Live], figures: Figures) -> Iterator[None]:
+    """Let one part fail without the others: the fault and the logs' ends are shown."""
+    names = ", ".join(live.name for live in lives)
+    note(f"-- {part}: {names}")
+    try:
+        yield
+    except _FAILURES as error:
+        figures["failed"].append(f"{part}: {names}")
+        note(f"{part} failed: {type(error).__name__}: {error}")
+        for live in lives:
+            if isinstance(error, httpx.HTTPError | StreamBroken):
+                note(f"the log of {live.name} ends with:\n{servers.tail(live.server.log)}")

@@ -21,8 +21,14 @@ _MODULES: Final = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj
 _SCALE: Final = 0.01
 
 
-def write_random_lora(base: Path, out: Path, *, rank: int, seed: int) -> None:
-    """Write adapter_config.json and adapter_model.safetensors for all linear layers of `base`."""
+def write_random_lora(
+    base: Path, out: Path, *, rank: int, seed: int, scale: float | None = None
+) -> None:
+    """Write adapter_config.json and adapter_model.safetensors for all linear layers of `base`.
+
+    scale is the standard deviation of A and B; a larger one makes answers differ more.
+    """
+    scale = _SCALE if scale is None else scale
     generator = np.random.default_rng(seed)
     tensors = {}
     for key, shape in weight_shapes(base).items():
@@ -30,8 +36,8 @@ def write_random_lora(base: Path, out: Path, *, rank: int, seed: int) -> None:
         if module.rpartition(".")[2] not in _MODULES:
             continue
         size_out, size_in = shape
-        a_RI = generator.standard_normal((rank, size_in), dtype=np.float32) * _SCALE
-        b_OR = generator.standard_normal((size_out, rank), dtype=np.float32) * _SCALE
+        a_RI = generator.standard_normal((rank, size_in), dtype=np.float32) * scale
+        b_OR = generator.standard_normal((size_out, rank), dtype=np.float32) * scale
         tensors[f"base_model.model.{module}.lora_A.weight"] = a_RI
         tensors[f"base_model.model.{module}.lora_B.weight"] = b_OR
     config = {

@@ -13,12 +13,18 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
 _START_TIMEOUT_S: Final = 600.0
 _STOP_TIMEOUT_S: Final = 60.0
+# Our supervisor ends a server that is still starting at once.
+_GIVE_UP_TIMEOUT_S: Final = 5.0
+# What makes a server ours, and what makes it serve adapters; each flag has a value.
+_OURS: Final = ("--middleware", "--worker-extension-cls", "--scheduler-cls")
+_LORA: Final = ("--max-loras", "--max-cpu-loras", "--max-lora-rank")
+_TAIL_CHARS: Final = 2000
 
 
 class ServerFailed(RuntimeError):
@@ -43,6 +49,8 @@ class Launch:
     port: int
     ready_path: str
     environment: Mapping[str, str]
+    # Its process is a supervisor, which ends the server's own session.
+    supervised: bool = False
 
 
 def dragoman(base: str, registry: Path, flags: Sequence[str] = ()) -> Launch:
@@ -52,25 +60,50 @@ def dragoman(base: str, registry: Path, flags: Sequence[str] = ()) -> Launch:
         sys.executable, "-m", "dragoman", "serve", "--base", base, "--registry", str(registry),
         "--port", str(port), *flags,
     ]  # fmt: skip
-    return Launch(command, port, "/ready", {})
+    return Launch(command, port, "/ready", {}, supervised=True)
 
 
 def plain_vllm(ours: Launch, adapters: Mapping[str, Path]) -> Launch:
     """Return the launch of vLLM as it comes, on the same model, cores, allocator and flags.
 
-    Only what makes the server ours is taken away; `adapters` go in by vLLM's own --lora-modules.
+    Only what makes the server ours is taken away; `adapters` go in by vLLM's own --lora-modules,
+    and more may be loaded while it runs.
     """
-    dry_run = subprocess.run(
-        [*ours.command, "--dry-run", "--json"], capture_output=True, text=True, check=True
-    )
-    plan = json.loads(dry_run.stdout)
-    port = free_port()
-    command = [*_without(plan["command"], "--middleware", "--worker-extension-cls")]
-    command[command.index("--port") + 1] = str(port)
+    plan = _planned(ours)
     modules = [f"{name}={folder}" for name, folder in adapters.items()]
+    command = [*_without(plan["command"], *_OURS)]
     command += ["--lora-modules", *modules] if modules else []
-    environment = {k: v for k, v in plan["environment"].items() if k != "DRAGOMAN_SERVING"}
-    return Launch(command, port, "/health", {**environment, "VLLM_PLUGINS": ""})
+    return _plain(command, {**plan["environment"], "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"})
+
+
+def vllm_without_lora(ours: Launch) -> Launch:
+    """Return the launch of vLLM as it comes, at its best flags for a base alone.
+
+    On a CPU vLLM 0.32 compiles the model only where LoRA is off.
+    """
+    plan = _planned(ours)
+    command = [part for part in plan["command"] if part != "--enable-lora"]
+    return _plain([*_without(command, *_OURS, *_LORA)], plan["environment"])
+
+
+def _planned(ours: Launch) -> dict[str, Any]:
+    dry_run = subprocess.run(
+        dry_run_of(ours.command), stdout=subprocess.PIPE, text=True, check=True
+    )
+    return dict(json.loads(dry_run.stdout))
+
+
+def dry_run_of(command: Sequence[str]) -> list[str]:
+    """Return the command that only prints its plan; what follows -- is vLLM's own."""
+    verb = command.index("serve") + 1
+    return [*command[:verb], "--dry-run", "--json", *command[verb:]]
+
+
+def _plain(command: list[str], environment: Mapping[str, str]) -> Launch:
+    port = free_port()
+    command[command.index("--port") + 1] = str(port)
+    kept = {name: value for name, value in environment.items() if name != "DRAGOMAN_SERVING"}
+    return Launch(command, port, "/health", {**kept, "VLLM_PLUGINS": ""})
 
 
 def _without(command: Sequence[str], *flags: str) -> Iterator[str]:
@@ -99,23 +132,43 @@ def start(launch: Launch, log: Path) -> Running:
     try:
         while not _is_ready(running.url + launch.ready_path):
             if process.poll() is not None or time.monotonic() - started > _START_TIMEOUT_S:
-                tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-                raise ServerFailed(f"no server, see {log}; it ends with:\n{tail}")
+                raise ServerFailed(f"no server, see {log}; it ends with:\n{tail(log)}")
             time.sleep(0.25)
     except BaseException:
-        stop(running)
+        _give_up(running, supervised=launch.supervised)
         raise
     return Running(running.url, process, log, time.monotonic() - started)
 
 
 def stop(running: Running) -> None:
-    """End the server and whatever it started."""
-    running.process.terminate()
+    """End a server that was ready, and whatever it started; it may drain."""
+    _terminate(running.process, _STOP_TIMEOUT_S)
+    _kill_group(running.process)
+
+
+def _give_up(running: Running, *, supervised: bool) -> None:
+    """End a server that was never ready, at once: it has no request that could be cut."""
+    if supervised:
+        _terminate(running.process, _GIVE_UP_TIMEOUT_S)
+    # vLLM does not react to SIGTERM for most of its start.
+    _kill_group(running.process)
+
+
+def _terminate(process: subprocess.Popen[bytes], timeout_s: float) -> None:
+    process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        running.process.wait(_STOP_TIMEOUT_S)
+        process.wait(timeout_s)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(running.process.pid, signal.SIGKILL)
-    running.process.wait()
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def tail(log: Path) -> str:
+    """Return the end of a server's log."""
+    return log.read_text(encoding="utf-8", errors="replace")[-_TAIL_CHARS:]
 
 
 @contextlib.contextmanager
@@ -133,6 +186,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def stop_on_sigterm() -> None:
+    """Make SIGTERM end this process as Ctrl-C does: through the exits that stop the servers."""
+
+    def leave(*_: object) -> None:
+        sys.exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 def _is_ready(url: str) -> bool:

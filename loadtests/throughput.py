@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-# Ids of ordinary words in Gemma's vocabulary; the work does not depend on which they are, but
-# streams must not share a prefix, or the prefix cache would do it for them.
-_PROMPT_TOKENS = 24
-_FIRST_ID = 1000
+from loadtests.prompts import fresh_seeds, prompt_ids
+
+# What a server wants in the body of a request to one of its models, besides the model's name.
+Fields = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -26,41 +26,48 @@ class Load:
     rounds: int = 1
 
 
-def tokens_per_second(url: str, models: Sequence[str], load: Load) -> float:
+def tokens_per_second(
+    url: str, models: Sequence[str], load: Load, *, fields: Fields | None = None
+) -> float:
     """Return completion tokens / wall seconds, after one warm-up request to each model.
 
     Streams ask the models in turn. Raises httpx.HTTPStatusError, or ValueError if an answer has
     not exactly the tokens that were asked for.
     """
-    return asyncio.run(_measure(url, models, load))
+    return asyncio.run(_measure(url, models, load, fields or {}))
 
 
-async def _measure(url: str, models: Sequence[str], load: Load) -> float:
-    seeds = itertools.count(int(time.time() * 1000) % 100_000)
+async def _measure(url: str, models: Sequence[str], load: Load, fields: Fields) -> float:
+    seeds = fresh_seeds()
     limits = httpx.Limits(max_connections=load.streams)
     async with httpx.AsyncClient(base_url=url, timeout=600, limits=limits) as client:
-        await asyncio.gather(*(_ask(client, m, 2, next(seeds)) for m in dict.fromkeys(models)))
+
+        async def ask(name: str, tokens: int) -> int:
+            return await _ask(client, {**_body(name, tokens, next(seeds)), **fields.get(name, {})})
+
+        await asyncio.gather(*(ask(name, 2) for name in dict.fromkeys(models)))
         started = time.perf_counter()
         done = 0
         for _ in range(load.rounds):
             names = itertools.islice(itertools.cycle(models), load.streams)
-            asked = [_ask(client, name, load.tokens, next(seeds)) for name in names]
-            done += sum(await asyncio.gather(*asked))
+            done += sum(await asyncio.gather(*(ask(name, load.tokens) for name in names)))
         return done / (time.perf_counter() - started)
 
 
-async def _ask(client: httpx.AsyncClient, model: str, tokens: int, seed: int) -> int:
-    prompt = [2, *(_FIRST_ID + (seed * 31 + i * 7) % 50_000 for i in range(_PROMPT_TOKENS - 1))]
-    body: dict[str, Any] = {
+def _body(model: str, tokens: int, seed: int) -> dict[str, Any]:
+    return {
         "model": model,
-        "prompt": prompt,
+        "prompt": prompt_ids(seed),
         "max_tokens": tokens,
         "ignore_eos": True,
         "temperature": 0,
     }
+
+
+async def _ask(client: httpx.AsyncClient, body: Mapping[str, Any]) -> int:
     answer = await client.post("/v1/completions", json=body)
     answer.raise_for_status()
     generated = int(answer.json()["usage"]["completion_tokens"])
-    if generated != tokens:
-        raise ValueError(f"{model}: asked for {tokens} tokens, got {generated}")
+    if generated != body["max_tokens"]:
+        raise ValueError(f"{body['model']}: asked for {body['max_tokens']} tokens, got {generated}")
     return generated

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from loadtests import servers
+from loadtests.servers import Launch
+
+# Notes its process id, and ends on SIGTERM or does not.
+STARTING = """
+import os, pathlib, signal, subprocess, sys, time
+if sys.argv[2] == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+else:
+    def end(*_):
+        pathlib.Path(sys.argv[1], "ended").touch()
+        sys.exit()
+    signal.signal(signal.SIGTERM, end)
+pathlib.Path(sys.argv[1], "pid").write_text(str(os.getpid()))
+time.sleep(60)
+"""
+
+
+def start_and_interrupt(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, supervised: bool, deaf: bool
+) -> tuple[int, float]:
+    """Return the process id of the server that Ctrl-C met while it started, and the seconds."""
+    command = [sys.executable, "-c", STARTING, str(folder), "deaf" if deaf else "hears"]
+    pid = folder / "pid"
+    interrupted = 0.0
+
+    def is_ready(_: str) -> bool:
+        nonlocal interrupted
+        if pid.exists() and pid.read_text():
+            interrupted = time.monotonic()
+            raise KeyboardInterrupt
+        return False
+
+    monkeypatch.setattr(servers, "_is_ready", is_ready)
+    launch = Launch(command, servers.free_port(), "/ready", {}, supervised=supervised)
+    with pytest.raises(KeyboardInterrupt):
+        servers.start(launch, folder / "log")
+    return int(pid.read_text()), time.monotonic() - interrupted
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_plain_server_that_is_starting_ends_at_once_whatever_it_does_on_a_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, deaf: bool
+) -> None:
+    pid, took_s = start_and_interrupt(tmp_path, monkeypatch, supervised=False, deaf=deaf)
+    assert is_gone(pid)
+    assert took_s < 2
+
+
+def test_a_supervisor_is_asked_so_that_it_ends_the_session_of_its_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid, took_s = start_and_interrupt(tmp_path, monkeypatch, supervised=True, deaf=False)
+    assert (tmp_path / "ended").exists()
+    assert is_gone(pid)
+    assert took_s < 2
+
+
+def test_a_supervisor_that_does_not_end_is_not_waited_for_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "_GIVE_UP_TIMEOUT_S", 0.1)
+    pid, took_s = start_and_interrupt(tmp_path, monkeypatch, supervised=True, deaf=True)
+    assert is_gone(pid)
+    assert took_s < 2
