@@ -37,7 +37,7 @@ lint: setup ## ruff, and the import contracts
 type: setup ## mypy, strict
 	@$(BIN)/mypy $(CODE)
 
-bench: setup ## serving and training speed against plain vLLM and TRL: .bench/*.json
+bench: setup ## serving beside plain vLLM, answers under churn, training beside TRL (ARGS=--quick): .bench/*.json
 	@$(BIN)/python -m loadtests.bench $(ARGS)
 
 lock: ## resolve requirements/cpu.txt anew, keeping pins that still fit (UPGRADE=1: newest of all)

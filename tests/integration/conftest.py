@@ -30,6 +30,15 @@ def base() -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random two-layer Llama: starts fast, answers nonsense."""
+    folder = tmp_path_factory.mktemp("tiny-base")
+    script = ROOT / "tests" / "integration" / "tiny_base.py"
+    subprocess.run([sys.executable, str(script), str(folder)], check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def publish_constants(base: Path, registry_root: Path) -> Publish:
     """A function that trains and publishes adapters of one constant answer: `id=word`."""
 

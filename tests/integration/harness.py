@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -69,17 +70,22 @@ class RunningServer:
         )
         return answer.choices[0].message.content
 
-    def metric(self, name: str, **labels: str) -> float:
-        """Return the sum of the samples of one metric that carry these labels."""
+    def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """Return the labels and value of each sample of one metric."""
         from prometheus_client.parser import text_string_to_metric_families
 
         text = httpx.get(f"{self.url}/metrics").text
-        return sum(
-            sample.value
+        return [
+            (sample.labels, sample.value)
             for family in text_string_to_metric_families(text)
             for sample in family.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        )
+            if sample.name == name
+        ]
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of the samples of one metric that carry these labels."""
+        found = self.samples(name)
+        return sum(value for carried, value in found if labels.items() <= carried.items())
 
     def stop(self) -> int:
         """Ask the server to end; return its exit code."""
@@ -98,6 +104,8 @@ def start_server(
         process = subprocess.Popen(
             [*command, "--registry", str(registry), *arguments],
             cwd=ROOT,
+            # TRL, once a test of the training has imported it, asks vLLM for silence.
+            env={**os.environ, "VLLM_LOGGING_LEVEL": "INFO"},
             stdout=sink,
             stderr=subprocess.STDOUT,
         )

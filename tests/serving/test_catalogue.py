@@ -102,7 +102,7 @@ def test_another_version_of_the_same_number_is_read_anew(
     catalogue = Catalogue(registry, ttl_s=0)
     first = publish()
     listing(catalogue)
-    shutil.rmtree(first.folder)
+    shutil.rmtree(first.folder.parents[1])
     second = publish(seed=1)
     assert second.manifest.version == first.manifest.version
     (entry,) = asyncio.run(catalogue.entries())

@@ -102,5 +102,6 @@ def test_the_guard_leaves_its_marker_only_once_it_is_in_force(
         engine_guard.install()
     assert markers.present() == frozenset()
     monkeypatch.setattr(engine_guard, "guard_adapter_loading", lambda _: None)
+    monkeypatch.setattr(engine_guard, "answer_in_engine_core", lambda _: None)
     engine_guard.install()
     assert markers.present() == {"engine_guard"}
