@@ -22,6 +22,7 @@ from typing import Any, Final
 from adapters.manifest import no_rest
 from adapters.version_folder import identity
 from serving.adapter_reading import AdapterReader
+from serving.adapter_slots import SlotManager
 from serving.leases import Leases
 from serving.pace import Pace
 from serving.vllm_compat import LRUCacheWorkerLoRAManager, lora_request
@@ -52,6 +53,8 @@ class AdapterStore(LRUCacheWorkerLoRAManager):
 
     Every method runs in the worker's own thread, between or inside steps; only `_read` does not.
     """
+
+    _manager_cls = SlotManager
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"lora_model_cls": AdapterReader(no_rest), **options})

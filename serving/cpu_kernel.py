@@ -21,7 +21,7 @@ _POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
 _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "dragoman_lora_module": (_POINTER, (_INT, _INT, _INT, _INT, _POINTER, _POINTER, _POINTER)),
     "dragoman_lora_free": (None, (_POINTER,)),
-    "dragoman_lora_fill": (_INT, (_POINTER, _INT)),
+    "dragoman_lora_fill": (_INT, (_POINTER, _INT, _INT)),
     "dragoman_lora_holds": (_INT, (_POINTER, _INT)),
     "dragoman_lora_apply": (
         _INT,
@@ -73,22 +73,24 @@ class LoraModule:
 
         All are bfloat16 and contiguous.
         """
-        slots, _, ranks, inputs = a[0].shape
+        slots, _, self._max_rank, inputs = a[0].shape
         # Held: the kernel knows addresses only.
         self._weights = (*a, *b)
         self._library = library
         addresses = [np.array([t.data_ptr() for t in each], dtype=np.uintp) for each in (a, b)]
         widths = np.array([each.shape[2] for each in b], dtype=np.int32)
         self._handle = library.dragoman_lora_module(
-            slots, inputs, ranks, len(b), *(each.ctypes.data for each in addresses),
+            slots, inputs, self._max_rank, len(b), *(each.ctypes.data for each in addresses),
             widths.ctypes.data,
         )  # fmt: skip
         if not self._handle:
             raise MemoryError("the LoRA kernel found no memory")
 
-    def fill(self, slot: int) -> None:
-        """Take over what now lies in a slot."""
-        if self._library.dragoman_lora_fill(self._handle, slot):
+    def fill(self, slot: int, rank: int | None = None) -> None:
+        """Take over what now lies in a slot; beyond `rank` it holds zeros, if that is known."""
+        if self._library.dragoman_lora_fill(
+            self._handle, slot, self._max_rank if rank is None else rank
+        ):
             raise MemoryError(f"the LoRA kernel found no memory to pack slot {slot}")
 
     def holds(self, slot: int) -> bool:

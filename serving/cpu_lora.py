@@ -7,7 +7,7 @@ back, slice by slice; it costs two thirds of the base's throughput (docs/benchma
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -43,6 +43,8 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):
         self._step = (0, 0, 0, 0)
         self._used: list[int] = []
         self._slot_ids: list[int | None] = []
+        # The highest rank in each slot, where somebody knows: looking for it takes milliseconds.
+        self.slot_ranks: Mapping[int, int] = {}
         isa = self._library.dragoman_lora_isa().decode() if self._library else "torch"
         logger.info("LoRA is computed by dragoman's kernel (%s)", isa)
         markers.set_marker("cpu_lora")
@@ -125,7 +127,7 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):
         if module is None:
             module = _Module(self._library, a_stacked, b_stacked)
             self._modules[address] = module
-        native = module.refresh(self._used, self._slot_ids)
+        native = module.refresh(self._used, self._slot_ids, self.slot_ranks)
         if native is not None and x.stride(1) == y.stride(1) == 1 and x.dtype == y.dtype:
             native.apply((y.data_ptr(), y.stride(0)), (x.data_ptr(), x.stride(0)), self._step)
         else:
@@ -152,22 +154,26 @@ class _Module:
         self._filled: dict[int, tuple[int | None, int]] = {}
         self._fresh: tuple[list[int], int] = ([], -1)
 
-    def refresh(self, used: list[int], slot_ids: list[int | None]) -> LoraModule | None:
+    def refresh(
+        self, used: list[int], slot_ids: list[int | None], ranks: Mapping[int, int]
+    ) -> LoraModule | None:
         """Return the kernel's view with every used slot packed as it is now; None: use torch."""
         # torch counts the writes to a tensor, of whichever slot.
         written = self._written_to._version
         if self.native is not None and not (self._fresh[0] is used and self._fresh[1] == written):
             for slot in used:
-                self._pack(self.native, slot, (slot_ids[slot], written))
+                self._pack(self.native, slot, (slot_ids[slot], written), ranks.get(slot))
             self._fresh = (used, written)
         return self.native
 
-    def _pack(self, native: LoraModule, slot: int, now: tuple[int | None, int]) -> None:
+    def _pack(
+        self, native: LoraModule, slot: int, now: tuple[int | None, int], rank: int | None
+    ) -> None:
         seen = self._filled.get(slot)
         if seen == now:
             return
         if seen is None or seen[0] != now[0] or not native.holds(slot):
-            native.fill(slot)
+            native.fill(slot, rank)
         self._filled[slot] = now
 
 

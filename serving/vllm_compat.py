@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from vllm.entrypoints.openai.completion.serving import OpenAIServingCompletion
     from vllm.entrypoints.openai.models.serving import OpenAIServingModels
     from vllm.entrypoints.serve.engine.protocol import ModelCard
+    from vllm.lora.layers.base_linear import BaseLinearLayerWithLoRA
     from vllm.lora.lora_model import LoRAModel
+    from vllm.lora.model_manager import LRUCacheLoRAModelManager
     from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
     from vllm.lora.request import LoRARequest
     from vllm.lora.worker_manager import LRUCacheWorkerLoRAManager
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncScheduler",
+    "BaseLinearLayerWithLoRA",
     "EngineDeadError",
+    "LRUCacheLoRAModelManager",
     "LRUCacheWorkerLoRAManager",
     "LoRAModel",
     "LoRARequest",
@@ -66,7 +70,9 @@ __all__ = [
 
 SOURCES: Final = {
     "AsyncScheduler": "vllm.v1.core.sched.async_scheduler",
+    "BaseLinearLayerWithLoRA": "vllm.lora.layers.base_linear",
     "EngineDeadError": "vllm.v1.engine.exceptions",
+    "LRUCacheLoRAModelManager": "vllm.lora.model_manager",
     "LRUCacheWorkerLoRAManager": "vllm.lora.worker_manager",
     "LoRAModel": "vllm.lora.lora_model",
     "LoRARequest": "vllm.lora.request",

@@ -157,8 +157,9 @@ void* dragoman_lora_module(int slots, int inputs, int max_rank, int slices, cons
 
 void dragoman_lora_free(void* module) { delete static_cast<Module*>(module); }
 
-// Takes over what now lies in a slot. Returns 0, or -1 when memory is short.
-int dragoman_lora_fill(void* handle, int slot) {
+// Takes over what now lies in a slot, up to `max_rank`: what lies beyond is known to be zero.
+// Returns 0, or -1 when memory is short.
+int dragoman_lora_fill(void* handle, int slot, int max_rank) {
   Module& module = *static_cast<Module*>(handle);
   for (Slice& slice : module.slices) {
     const std::int64_t a_size = static_cast<std::int64_t>(module.max_rank) * module.inputs;
@@ -166,7 +167,7 @@ int dragoman_lora_fill(void* handle, int slot) {
     const bf16* b = slice.b + slot * static_cast<std::int64_t>(slice.outputs) * module.max_rank;
     Packed packed;
     packed.sample = sample_of(slice, slot, module.max_rank, module.inputs);
-    packed.rank = rank_of(a, module.max_rank, module.inputs);
+    packed.rank = rank_of(a, std::min(max_rank, module.max_rank), module.inputs);
     if (packed.rank) {
       packed.a = pack(a, packed.rank, module.inputs, module.inputs);
       packed.b = pack(b, slice.outputs, packed.rank, module.max_rank);

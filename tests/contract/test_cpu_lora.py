@@ -168,6 +168,19 @@ def test_a_slot_that_gets_another_adapter_is_packed_anew(way: str) -> None:
     assert not torch.allclose(again.float(), first.float(), atol=0.1)
 
 
+def test_a_slot_is_read_up_to_the_rank_that_is_known() -> None:
+    a, b = weights(8, 16, "o")
+    batch, x, y = (11,), torch.randn(1, 96).bfloat16(), torch.zeros(1, 64).bfloat16()
+    if load_library() is None:
+        pytest.skip("no native kernel: no C++ compiler when this was installed")
+    wanted = by_vllm(batch, x, y, a, b)
+    for known, is_whole in ({0: 8}, True), ({0: 16}, True), ({1: 4}, True), ({0: 4}, False):
+        wrapper = wrapper_of(GroupedPunicaWrapper, batch)
+        wrapper.slot_ranks = known
+        found = applied(wrapper, x, y, a, b)
+        assert torch.allclose(found.float(), wanted.float(), rtol=2**-7, atol=2**-5) == is_whole
+
+
 def test_other_precisions_are_left_to_torch() -> None:
     a, b = weights(8, 16, "o")
     a, b = (a[0].float(),), (b[0].float(),)
