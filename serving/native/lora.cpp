@@ -22,9 +22,10 @@ using namespace dragoman;
 namespace {
 
 constexpr int kOutputChunk = 256;  // outputs of one work item: B of rank 16 then fills 8 KB of L1
-// Below this many multiplications (some 70 us), one thread does it: a second one that the machine
-// has lent to somebody else keeps the first one waiting at the barrier.
-constexpr std::int64_t kParallelWork = 4 << 20;
+// Below this much work (some 70 us), one thread does it: a second one that the machine has lent to
+// somebody else keeps the first one waiting at the barrier. Unit: one multiplication; to read a
+// weight from memory takes as long as some of them.
+constexpr std::int64_t kParallelWork = 4 << 20, kWorkOfWeight = 8;
 
 Multiply multiply = fastest();
 
@@ -106,10 +107,10 @@ void expand(const Call& call, const Item& item) {
   });
 }
 
-// Lists the work and returns how many multiplications it is.
+// Lists the work and returns how much it is.
 std::int64_t plan(const Module& module, const Group* groups, int group_count, Workspace& work,
                   int& width) {
-  std::int64_t products = 0;
+  std::int64_t total = 0;
   const int slices = static_cast<int>(module.slices.size());
   work.shrink.clear();
   work.expand.clear();
@@ -126,12 +127,12 @@ std::int64_t plan(const Module& module, const Group* groups, int group_count, Wo
       for (int block = 0; block * kLanes < rank; ++block) work.shrink.push_back({group, index, block});
       for (int chunk = 0; chunk * kOutputChunk < slice.outputs; ++chunk)
         work.expand.push_back({group, index, chunk});
-      products += static_cast<std::int64_t>(groups[group].count) * rank *
-                  (module.inputs + slice.outputs);
+      total += static_cast<std::int64_t>(groups[group].count + kWorkOfWeight) * rank *
+               (module.inputs + slice.outputs);
     }
     width = std::max(width, offset);
   }
-  return products;
+  return total;
 }
 
 }  // namespace
@@ -194,7 +195,7 @@ int dragoman_lora_apply(void* handle, const void* x, std::int64_t x_stride, void
   static thread_local Workspace work;
   const Module& module = *static_cast<Module*>(handle);
   int width;
-  const std::int64_t products =
+  const std::int64_t amount =
       plan(module, static_cast<const Group*>(groups), group_count, work, width);
   if (work.shrink.empty()) return 0;
   work.hidden.resize(static_cast<std::size_t>(row_count) * width);
@@ -203,7 +204,7 @@ int dragoman_lora_apply(void* handle, const void* x, std::int64_t x_stride, void
                   multiply};
   const int shrinks = static_cast<int>(work.shrink.size());
   const int expands = static_cast<int>(work.expand.size());
-#pragma omp parallel if (products > kParallelWork)
+#pragma omp parallel if (amount > kParallelWork)
   {
 #pragma omp for schedule(static)
     for (int item = 0; item < shrinks; ++item) shrink(call, call.work.shrink[item]);
