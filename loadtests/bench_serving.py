@@ -52,8 +52,8 @@ class Effort:
 
 
 FULL: Final = Effort(
-    rounds=2,
-    stall=StallPlan(phase_s=8.0, cycles=2),
+    rounds=3,
+    stall=StallPlan(phase_s=8.0, cycles=3),
     cold=24,
     fairness=FairnessPlan(Window(warm_s=4.0, measure_s=14.0), mix_s=15.0),
     without_lora=True,

@@ -40,6 +40,8 @@ PROMPTS: Final = 4
 _SLOTS: Final = 8
 _MEMORY: Final = 12
 _REPEATS: Final = 8
+# Of a thousand mix-ups one may go unseen: some versions are near each other on some prompt.
+_ALIKE: Final = 0.001
 
 
 class CheckIsBlind(RuntimeError):
@@ -131,13 +133,15 @@ async def settle(client: httpx.AsyncClient, versions: Mapping[str, str]) -> Sett
     others = dict(zip(few, [*few][1:] + [*few][:1], strict=True))
     swaps = [(answer, references[others[digest], n]) for (digest, n), answer in batched]
     seen = sum(not agrees(answer, reference, tolerance) for answer, reference in swaps)
+    pairs = len(versions) * (len(versions) - 1) * PROMPTS
     report = {
         "tolerance": round(tolerance, 4),
+        "told_apart": round(1 - len(confused) / pairs, 5),
         "nearest_version_p1": round(percentile(distances(references), 1), 4),
         "planted_swaps": len(swaps),
         "planted_swaps_seen": seen,
     }
-    if confused or seen < len(swaps):
+    if len(confused) > _ALIKE * pairs or seen < len(swaps):
         raise CheckIsBlind(f"{len(confused)} pairs of versions answer alike: {report}")
     return Settled(references, tolerance, report)
 

@@ -12,67 +12,60 @@ from typing import Any, Final
 
 # Ten thousand answers stray further than the hundreds that the tolerance is measured on.
 _MARGIN: Final = 2.0
+# So many tokens and their log-probabilities tell versions apart where their answers are the same.
+CANDIDATES: Final = 20
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A greedy answer: its tokens, and at each place the log-probabilities of the best two."""
+    """A greedy answer: its tokens, and at each place the best candidates' log-probabilities."""
 
     token_ids: tuple[int, ...]
-    best: tuple[float, ...]
-    second: tuple[float, ...]
+    candidates: tuple[Mapping[str, float], ...]
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Answer:
-        """Return the answer of a completion that was asked for token ids and two logprobs."""
+        """Return the answer of a completion with token ids and CANDIDATES log-probabilities."""
         (choice,) = body["choices"]
-        found = choice["logprobs"]
-        seconds = [sorted(top.values(), reverse=True)[1] for top in found["top_logprobs"]]
-        return cls(tuple(choice["token_ids"]), tuple(found["token_logprobs"]), tuple(seconds))
-
-    def gap(self, place: int) -> float:
-        """Return by how much the first candidate led at that place."""
-        return self.best[place] - self.second[place]
+        return cls(tuple(choice["token_ids"]), tuple(choice["logprobs"]["top_logprobs"]))
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How an answer differs from another: up to `place` the tokens are the same."""
+def drift(answer: Answer, reference: Answer) -> float:
+    """Return how far an answer strays from the reference; inf if its length differs.
 
-    place: int | None  # of the first other token; None: there is none
-    drift: float  # largest difference of log-probabilities over the tokens that are the same
-    gap: float  # by how much the reference's token led where the other answer took another
-
-
-def difference(answer: Answer, reference: Answer) -> Difference:
-    """Compare an answer with the reference; after the first other token nothing compares."""
-    drift = 0.0
-    for place, (token, expected) in enumerate(
-        zip(answer.token_ids, reference.token_ids, strict=False)
+    At each place: the mean difference of the log-probabilities of the reference's candidates. The
+    largest of all places up to the first other token; what follows answers another text.
+    """
+    if len(answer.token_ids) != len(reference.token_ids):
+        return float("inf")
+    largest = 0.0
+    for place, (found, wanted) in enumerate(
+        zip(answer.candidates, reference.candidates, strict=True)
     ):
-        if token != expected:
-            return Difference(place, drift, reference.gap(place))
-        drift = max(drift, abs(answer.best[place] - reference.best[place]))
-    same_length = len(answer.token_ids) == len(reference.token_ids)
-    return Difference(None, drift, 0.0 if same_length else float("inf"))
+        if answer.token_ids[:place] != reference.token_ids[:place]:
+            break
+        largest = max(largest, _distance(found, wanted))
+    return largest
+
+
+def _distance(found: Mapping[str, float], wanted: Mapping[str, float]) -> float:
+    # A candidate that is not among the found ones is less probable than all of them.
+    least = min(found.values())
+    apart = [abs(found[t] - p) if t in found else max(0.0, p - least) for t, p in wanted.items()]
+    return sum(apart) / len(apart)
 
 
 def agrees(answer: Answer, reference: Answer, tolerance: float) -> bool:
-    """Return whether the answer is the reference's within `tolerance` (log-probability).
-
-    Another token is allowed only where the reference's own lead was within the tolerance.
-    """
-    found = difference(answer, reference)
-    return found.drift <= tolerance and found.gap <= tolerance
+    """Return whether the answer is the reference's within `tolerance` (log-probability)."""
+    return drift(answer, reference) <= tolerance
 
 
 def tolerance_of(pairs: Iterable[tuple[Answer, Answer]]) -> float:
-    """Return twice the largest drift that batching alone caused; a token that flipped counts, too.
+    """Return twice the largest drift that batching alone caused.
 
     pairs are (answer in a batch, answer alone) of one version, on a server where nothing changes.
     """
-    found = [difference(batched, alone) for batched, alone in pairs]
-    return _MARGIN * max(max(d.drift, d.gap) for d in found)
+    return _MARGIN * max(drift(batched, alone) for batched, alone in pairs)
 
 
 def mistaken(
@@ -80,7 +73,7 @@ def mistaken(
 ) -> list[tuple[str, str, int]]:
     """Return who would be taken for whom: (version, other version, prompt) that agree.
 
-    Nobody, or the check proves nothing.
+    As good as nobody, or the check proves nothing.
     """
     by_prompt: dict[int, list[tuple[str, Answer]]] = {}
     for (version, prompt), answer in references.items():
@@ -95,14 +88,15 @@ def mistaken(
 
 
 def distances(references: Mapping[tuple[str, int], Answer]) -> Sequence[float]:
-    """Return how far each answer's first log-probabilities are from the nearest other version's."""
+    """Return how far each answer is from the nearest other version's."""
     items = [*references.items()]
     nearest = []
     for (version, prompt), answer in items:
-        found = [
-            difference(answer, other)
-            for (name, asked), other in items
-            if asked == prompt and name != version
-        ]
-        nearest.append(min(max(d.drift, d.gap) for d in found))
+        nearest.append(
+            min(
+                drift(answer, other)
+                for (name, asked), other in items
+                if asked == prompt and name != version
+            )
+        )
     return nearest

@@ -15,7 +15,7 @@ from loadtests.churn_ledger import Ledger
 from loadtests.random_registry import publish_random
 
 # Answers of random adapters must differ by far more than rounding does, or a swap is not seen.
-SCALE: Final = 0.03
+SCALE: Final = 0.02
 VERSIONS: Final = 3
 
 

@@ -10,13 +10,13 @@ from typing import Final
 # Ids of ordinary words in Gemma's vocabulary; the work does not depend on which they are.
 _FIRST_ID: Final = 1000
 _WORDS: Final = 50_000
-_BOS: Final = 2
+BOS: Final = 2
 PROMPT_TOKENS: Final = 24
 
 
 def prompt_ids(seed: int, length: int = PROMPT_TOKENS) -> list[int]:
     """Return the prompt of `seed`: BOS and `length` - 1 words."""
-    return [_BOS, *(_FIRST_ID + (seed * 31 + i * 7) % _WORDS for i in range(length - 1))]
+    return [BOS, *(_FIRST_ID + (seed * 31 + i * 7) % _WORDS for i in range(length - 1))]
 
 
 def fresh_seeds() -> Iterator[int]:

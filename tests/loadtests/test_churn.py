@@ -9,45 +9,53 @@ import pytest
 from adapters.ids import AdapterRef
 from adapters.registry import FileRegistry
 from loadtests.churn import metric_sum
-from loadtests.churn_answers import Answer, agrees, difference, distances, mistaken, tolerance_of
+from loadtests.churn_answers import Answer, agrees, distances, drift, mistaken, tolerance_of
 from loadtests.churn_ledger import Ledger
 from loadtests.churn_registry import ChurnRegistry, Crowd
 from tests import fakes
 
-ALONE = Answer((5, 6, 7), (-1.0, -0.5, -0.70), (-3.0, -2.5, -0.72))
+ALONE = Answer((5, 6, 7), ({"5": -1.0, "9": -3.0}, {"6": -0.5, "2": -2.5}, {"7": -0.7, "8": -0.72}))
+
+
+def moved(place: int, **candidates: float) -> Answer:
+    """Return ALONE with other candidates at one place: `t5` stands for the token 5."""
+    changed = {token.removeprefix("t"): p for token, p in candidates.items()}
+    found = [changed if at == place else c for at, c in enumerate(ALONE.candidates)]
+    return replace(ALONE, candidates=tuple(found))
 
 
 def test_rounding_within_the_tolerance_agrees_and_more_does_not() -> None:
-    near = replace(ALONE, best=(-1.01, -0.49, -0.70))
-    assert agrees(near, ALONE, 0.02)
-    assert not agrees(near, ALONE, 0.005)
+    near = moved(0, t5=-1.01, t9=-3.03)
+    assert drift(near, ALONE) == pytest.approx(0.02)
+    assert agrees(near, ALONE, 0.021)
+    assert not agrees(near, ALONE, 0.019)
 
 
-def test_another_token_is_allowed_only_in_a_tie() -> None:
-    tie = replace(ALONE, token_ids=(5, 6, 8))
-    certain = replace(ALONE, token_ids=(5, 9, 9))
-    assert agrees(tie, ALONE, 0.03)
-    assert not agrees(certain, ALONE, 0.03)
-    assert difference(certain, ALONE).place == 1
+def test_the_place_of_the_first_other_token_still_compares_and_no_later_one() -> None:
+    early = replace(moved(1, t6=-9.0, t2=-0.1), token_ids=(5, 2, 7))
+    late = replace(moved(2, t7=-9.0, t8=-0.1), token_ids=(5, 2, 8))
+    assert not agrees(early, ALONE, 0.1)
+    assert agrees(late, ALONE, 0.0)
 
 
-def test_after_a_tie_nothing_compares() -> None:
-    other_way = Answer((5, 6, 8), (-1.0, -0.5, -9.0), (-3.0, -2.5, -9.5))
-    assert agrees(other_way, ALONE, 0.03)
+def test_a_candidate_that_is_missing_is_taken_for_less_probable_than_all() -> None:
+    assert drift(moved(0, t5=-1.0, t4=-3.0), ALONE) == 0
+    assert drift(moved(0, t3=-5.0, t4=-7.0), ALONE) == pytest.approx((6.0 + 4.0) / 2)
 
 
 def test_a_shorter_answer_is_wrong() -> None:
-    short = Answer((5, 6), (-1.0, -0.5), (-3.0, -2.5))
+    short = Answer((5, 6), ALONE.candidates[:2])
     assert not agrees(short, ALONE, math.nextafter(math.inf, 0))
 
 
 def test_tolerance_is_twice_what_batching_did() -> None:
-    moved = replace(ALONE, best=(-1.0, -0.46, -0.70))
-    assert tolerance_of([(ALONE, ALONE), (moved, ALONE)]) == pytest.approx(0.08)
+    assert tolerance_of([(ALONE, ALONE), (moved(1, t6=-0.46, t2=-2.5), ALONE)]) == pytest.approx(
+        0.04
+    )
 
 
 def test_versions_that_answer_alike_are_found_before_the_check_is_trusted() -> None:
-    other = replace(ALONE, best=(-2.0, -0.5, -0.7))
+    other = moved(0, t5=-2.0, t9=-4.0)
     references = {("a", 0): ALONE, ("b", 0): other, ("b", 1): ALONE, ("a", 1): other}
     assert not mistaken(references, 0.1)
     assert len(mistaken(references, 1.5)) == 4
@@ -56,15 +64,8 @@ def test_versions_that_answer_alike_are_found_before_the_check_is_trusted() -> N
 
 def test_answer_is_read_from_a_completion() -> None:
     top = [{"token_id:5": -1.0, "token_id:9": -3.0}, {"token_id:6": -0.5, "token_id:2": -2.5}]
-    body = {
-        "choices": [
-            {
-                "token_ids": [5, 6],
-                "logprobs": {"token_logprobs": [-1.0, -0.5], "top_logprobs": top},
-            }
-        ]
-    }
-    assert Answer.parse(body) == Answer((5, 6), (-1.0, -0.5), (-3.0, -2.5))
+    body = {"choices": [{"token_ids": [5, 6], "logprobs": {"top_logprobs": top}}]}
+    assert Answer.parse(body) == Answer((5, 6), tuple(top))
 
 
 def test_metric_is_summed_over_its_labels() -> None:

@@ -36,7 +36,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ChurnRegistry:
 
 def answer_of(digest: str, number: int) -> Answer:
     first = int(digest[7:11], 16) + number
-    return Answer((first, 1), (-1.0, -1.0), (-5.0, -5.0))
+    return Answer((first, 1), ({str(first): -1.0, "x": -5.0}, {"1": -1.0, "x": -5.0}))
 
 
 def run(registry: ChurnRegistry, spoil: Spoil, requests: int = 40) -> dict[str, Any]:
@@ -57,10 +57,9 @@ def run(registry: ChurnRegistry, spoil: Spoil, requests: int = 40) -> dict[str, 
             return httpx.Response(404, text="adapter_not_found")
         prompts = [churn_requests.prompt(n) for n in range(PROMPTS)]
         answer = answer_of(spoil(turn, found), prompts.index(body["prompt"]))
-        top = [{"a": b, "b": s} for b, s in zip(answer.best, answer.second, strict=True)]
         choice = {
             "token_ids": answer.token_ids,
-            "logprobs": {"token_logprobs": answer.best, "top_logprobs": top},
+            "logprobs": {"top_logprobs": answer.candidates},
         }
         return httpx.Response(200, json={"choices": [choice]}, headers={"x-dragoman-digest": found})
 
