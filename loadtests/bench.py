@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def _churn(*, quick: bool) -> int:
-    return run_churn(500, Crowd(still=12, moving=4)) if quick else run_churn(REQUESTS, CROWD)
+    return run_churn(500, Crowd(still=24, moving=4)) if quick else run_churn(REQUESTS, CROWD)
 
 
 def _arguments() -> argparse.Namespace:

@@ -34,11 +34,12 @@ from loadtests.distribution import percentile
 BASE: Final = "gemma3-270m"
 OUT: Final = Path(".bench")
 REQUESTS: Final = 10_000
-CROWD: Final = Crowd(still=16, moving=6)
-STREAMS: Final = 32
+CROWD: Final = Crowd(still=30, moving=6)
+STREAMS: Final = 24
 PROMPTS: Final = 4
 _SLOTS: Final = 8
-_MEMORY: Final = 12
+# As many as may be in use at once: with fewer, some requests would rightly be refused.
+_MEMORY: Final = STREAMS
 _REPEATS: Final = 8
 # Of a thousand mix-ups one may go unseen: some versions are near each other on some prompt.
 _ALIKE: Final = 0.001

@@ -144,11 +144,21 @@ class Resolver:
             ref = AdapterRef.parse(model)
         except InvalidId as error:
             raise await asyncio.to_thread(self._not_found, model) from error
-        published = await self._published(ref)
-        release = await self.open(published)
+        published, release = await self._opened(ref)
         resolved = Resolved(published, lora_int_id(published), f"name:{ref.selector}", release)
         self.on_use(resolved)
         return resolved
+
+    async def _opened(self, ref: AdapterRef) -> tuple[Published, Callable[[], None]]:
+        published = await self._published(ref)
+        while True:
+            try:
+                return published, await self.open(published)
+            except AdapterRejected:
+                # Removed while it was read, perhaps, after its name had moved on.
+                refused, published = published, await self._published(ref)
+                if published == refused:
+                    raise
 
     async def open(self, published: Published, *, idle_s: float = 0.0) -> Callable[[], None]:
         """Return, once a version is loaded, what to call when it is no longer used.

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adapters.base_model import BaseModelRef
+from adapters.errors import AdapterRejected
 from adapters.ids import AdapterRef
 from adapters.registry import FileRegistry, Published
 from serving.resolver import Resolver, RunningBase
 
 
 class FakeEngine:
-    """Holds names; `gate` keeps loads waiting, `broken` fails them; `lapsed` still has weights."""
+    """Holds names; `gate` keeps loads waiting, `broken` fails them, `removed` those; `lapsed` still has weights."""
 
     def __init__(self) -> None:
         self.held: set[str] = set()
@@ -25,6 +26,7 @@ class FakeEngine:
         self.gate = asyncio.Event()
         self.gate.set()
         self.broken: Exception | None = None
+        self.removed: set[str] = set()
 
     def holds(self, name: str) -> bool:
         return name in self.held
@@ -50,6 +52,8 @@ class FakeEngine:
         await self.gate.wait()
         if self.broken:
             raise self.broken
+        if published.name in self.removed:
+            raise AdapterRejected("no such file")
         self.held.add(published.name)
 
 

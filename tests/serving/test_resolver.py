@@ -158,8 +158,6 @@ def test_a_version_deleted_after_use_answers_while_it_is_in_memory_and_is_not_fo
         shutil.rmtree(folder)
         await r.resolver.resolve(name)
         r.engine.held.clear()
-        with pytest.raises(AdapterRejected):
-            await r.resolver.resolve(name)
         with pytest.raises(AdapterNotFound):
             await r.resolver.resolve(name)
         assert len(r.engine.loads) == 1
@@ -183,6 +181,31 @@ def test_a_moved_alias_is_seen_after_its_time_and_a_pinned_version_stays(
         before = quick.registry.asked
         assert (await quick.resolver.resolve("ui-en-fr@1")).published == first
         assert quick.registry.asked == before
+
+    asyncio.run(scenario())
+
+
+def test_a_version_that_is_removed_while_it_loads_costs_no_request_of_its_name(
+    registry: FileRegistry, base: Path, publish: Publish
+) -> None:
+    first, second = publish(), publish(seed=1)
+    registry.set_alias(first.manifest.id, "stable", second.manifest.version)
+
+    async def scenario() -> None:
+        r = rig(registry, base)
+        r.engine.gate.clear()
+        by_name = asyncio.create_task(r.resolver.resolve("ui-en-fr"))
+        by_number = asyncio.create_task(r.resolver.resolve("ui-en-fr@2"))
+        while not r.engine.loads:
+            await asyncio.sleep(0.001)
+        registry.rollback(first.manifest.id)
+        registry.remove(second.manifest.id, second.manifest.version)
+        r.engine.removed.add(second.name)
+        r.engine.gate.set()
+        assert (await by_name).published == first
+        with pytest.raises(AdapterNotFound):
+            await by_number
+        assert r.engine.users == {first.name: 1, second.name: 0}
 
     asyncio.run(scenario())
 
