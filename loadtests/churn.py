@@ -38,8 +38,8 @@ CROWD: Final = Crowd(still=30, moving=6)
 STREAMS: Final = 24
 PROMPTS: Final = 4
 _SLOTS: Final = 8
-# As many as may be in use at once: with fewer, some requests would rightly be refused.
-_MEMORY: Final = STREAMS
+# More than may be in use at once, prefetches included: or some requests would rightly be refused.
+_MEMORY: Final = STREAMS + 8
 _REPEATS: Final = 8
 # Of a thousand mix-ups one may go unseen: some versions are near each other on some prompt.
 _ALIKE: Final = 0.001

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("adapters", "loadtests", "serving", "training")
 HEAVY = ("accelerate", "datasets", "peft", "torch", "transformers", "trl", "vllm")

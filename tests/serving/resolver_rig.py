@@ -16,7 +16,10 @@ from serving.resolver import Resolver, RunningBase
 
 
 class FakeEngine:
-    """Holds names; `gate` keeps loads waiting, `broken` fails them, `removed` those; `lapsed` still has weights."""
+    """Holds names; `gate` keeps loads waiting; `lapsed` still has weights.
+
+    `broken` fails every load, `removed` those of the versions it names.
+    """
 
     def __init__(self) -> None:
         self.held: set[str] = set()
