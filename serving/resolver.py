@@ -132,7 +132,8 @@ class Resolver:
         # Names that exist only: what clients ask for in vain must not fill the memory.
         self._names: OrderedDict[AdapterRef, _Name] = OrderedDict()
         self._asking: SingleFlight[AdapterRef, Published] = SingleFlight()
-        self._opening: SingleFlight[str, None] = SingleFlight()
+        # Prefetches apart: one that finds no room gives up at once, a request waits for some.
+        self._opening: SingleFlight[tuple[str, bool], None] = SingleFlight()
 
     async def resolve(self, model: str) -> Resolved:
         """Return the version that `model` means now, loaded.
@@ -168,7 +169,8 @@ class Resolver:
         release = self._engine.hold(published)
         try:
             if not self._engine.holds(published.name):
-                await self._opening.run(published.name, lambda: self._open(published, idle_s))
+                flight = published.name, idle_s > 0
+                await self._opening.run(flight, lambda: self._open(published, idle_s))
         except BaseException:
             release()
             raise

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adapters.base_model import BaseModelRef
-from adapters.errors import AdapterRejected
+from adapters.errors import AdapterRejected, AdaptersFull
 from adapters.ids import AdapterRef
 from adapters.registry import FileRegistry, Published
 from serving.resolver import Resolver, RunningBase
@@ -18,7 +18,7 @@ from serving.resolver import Resolver, RunningBase
 class FakeEngine:
     """Holds names; `gate` keeps loads waiting; `lapsed` still has weights.
 
-    `broken` fails every load, `removed` those of the versions it names.
+    `broken` fails every load, `removed` those of the versions it names, `is_full` prefetches.
     """
 
     def __init__(self) -> None:
@@ -30,6 +30,7 @@ class FakeEngine:
         self.gate.set()
         self.broken: Exception | None = None
         self.removed: set[str] = set()
+        self.is_full = False
 
     def holds(self, name: str) -> bool:
         return name in self.held
@@ -53,6 +54,8 @@ class FakeEngine:
         assert self.users[published.name] > 0
         self.loads.append(published.name)
         await self.gate.wait()
+        if self.is_full and idle_s:
+            raise AdaptersFull("every adapter in the engine's memory is in use")
         if self.broken:
             raise self.broken
         if published.name in self.removed:

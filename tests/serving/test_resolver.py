@@ -210,6 +210,29 @@ def test_a_version_that_is_removed_while_it_loads_costs_no_request_of_its_name(
     asyncio.run(scenario())
 
 
+def test_a_request_is_not_refused_for_a_prefetch_that_found_no_room(
+    registry: FileRegistry, base: Path, publish: Publish
+) -> None:
+    published = publish()
+
+    async def scenario() -> None:
+        r = rig(registry, base)
+        r.engine.is_full = True
+        r.engine.gate.clear()
+        prefetch = asyncio.create_task(r.resolver.open(published, idle_s=10.0))
+        while not r.engine.loads:
+            await asyncio.sleep(0.001)
+        request = asyncio.create_task(r.resolver.resolve("ui-en-fr"))
+        while len(r.engine.loads) < 2:
+            await asyncio.sleep(0.001)
+        r.engine.gate.set()
+        with pytest.raises(AdaptersFull):
+            await prefetch
+        assert (await request).published == published
+
+    asyncio.run(scenario())
+
+
 def test_a_version_is_held_from_its_resolution_to_its_release(
     registry: FileRegistry, base: Path, publish: Publish
 ) -> None:
