@@ -126,7 +126,8 @@ def start(launch: Launch, log: Path) -> Running:
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            # No session of its own: see serving/supervisor.py.
+            process_group=0,
         )
     running = Running(f"http://127.0.0.1:{launch.port}", process, log, 0.0)
     try:

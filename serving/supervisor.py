@@ -87,14 +87,18 @@ class Supervisor:
                 return 0
 
     def _start(self) -> None:
-        # A session of its own: a terminal's Ctrl-C reaches only us, and the engine's processes
-        # can be ended as a group whatever becomes of their parent.
+        # A group of its own: a terminal's Ctrl-C reaches only us, and the engine's processes can be
+        # ended together whatever becomes of their parent. Not a session: Linux weighs sessions
+        # against each other, and beside one that spins in sched_yield, as vLLM's processes do,
+        # others were seen to stand still for seconds (Linux 6.18, steps of a millisecond).
         self._run_folder = RunFolder.make(self._last_used)
         run_folder = {VARIABLE: str(self._run_folder.folder)}
         self._child = subprocess.Popen(
             self.launch.command,
             env={**os.environ, **self.launch.environment, **run_folder},
-            start_new_session=True,
+            # A group in the background that read the terminal would be stopped.
+            stdin=subprocess.DEVNULL,
+            process_group=0,
         )
 
     def _wait_until_ready(self, probe: _Probe) -> bool:

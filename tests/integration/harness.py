@@ -15,6 +15,8 @@ from pathlib import Path
 
 import httpx
 import openai
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from adapters.registry import FileRegistry
 
@@ -70,22 +72,15 @@ class RunningServer:
         )
         return answer.choices[0].message.content
 
-    def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
-        """Return the labels and value of each sample of one metric."""
-        from prometheus_client.parser import text_string_to_metric_families
-
-        text = httpx.get(f"{self.url}/metrics").text
-        return [
-            (sample.labels, sample.value)
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.name == name
-        ]
+    def samples(self, *names: str) -> list[Sample]:
+        """Return the samples of these metrics, all of one moment."""
+        families = text_string_to_metric_families(httpx.get(f"{self.url}/metrics").text)
+        return [sample for family in families for sample in family.samples if sample.name in names]
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of the samples of one metric that carry these labels."""
         found = self.samples(name)
-        return sum(value for carried, value in found if labels.items() <= carried.items())
+        return sum(sample.value for sample in found if labels.items() <= sample.labels.items())
 
     def stop(self) -> int:
         """Ask the server to end; return its exit code."""

@@ -26,8 +26,8 @@ def logged(server: RunningServer) -> Counter[tuple[str, str]]:
 def counted(server: RunningServer, *names: str) -> Counter[tuple[str, ...]]:
     """Return the edge's counts by these labels."""
     found: Counter[tuple[str, ...]] = Counter()
-    for labels, value in server.samples("dragoman_http_requests_total"):
-        found[tuple(labels[name] for name in names)] += int(value)
+    for sample in server.samples("dragoman_http_requests_total"):
+        found[tuple(sample.labels[name] for name in names)] += int(sample.value)
     return found
 
 
@@ -92,12 +92,19 @@ def test_gaps_between_tokens_are_counted_for_each_token_of_a_stream(server: Runn
 
 def test_saturation_is_zero_at_rest_and_follows_the_requests(server: RunningServer) -> None:
     wait_until(lambda: server.metric("dragoman_saturation") == 0)
-    clients = [Client(server.url, model=model, max_tokens=60) for model in WORDS for _ in range(2)]
-    # Two slots, three adapters: one has to wait.
-    wait_until(lambda: server.metric("dragoman_saturation") > 1)
-    assert server.metric("dragoman_lora_slots") == 2
-    assert server.metric("dragoman_lora_running") == 2
-    assert server.metric("dragoman_lora_waiting") > 0
+    clients = [Client(server.url, model=model, max_tokens=150) for model in WORDS for _ in range(2)]
+    shown: list[dict[str, float]] = []
+
+    def full() -> bool:
+        names = ("saturation", "lora_slots", "lora_running", "lora_waiting")
+        samples = server.samples(*(f"dragoman_{name}" for name in names))
+        shown.append({each.name.removeprefix("dragoman_"): each.value for each in samples})
+        # Two slots, three adapters: two run, one has to wait.
+        return shown[-1]["lora_running"] == 2 and shown[-1]["lora_waiting"] > 0
+
+    wait_until(full)
+    assert shown[-1]["saturation"] > 1
+    assert max(each["lora_running"] for each in shown) == 2 == shown[-1]["lora_slots"]
     for client in clients:
         client.wait()
     wait_until(lambda: server.metric("dragoman_saturation") == 0)

@@ -24,7 +24,7 @@ def write_tiny_base(folder: str) -> None:
     fast.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     config = LlamaConfig(
         vocab_size=len(vocab), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=2, head_dim=32, max_position_embeddings=512,
+        num_attention_heads=2, num_key_value_heads=2, head_dim=32, max_position_embeddings=2048,
         bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     torch.manual_seed(0)

@@ -244,6 +244,20 @@ def test_requests_that_do_not_finish_hold_the_end_up_for_the_set_time_only(tmp_p
     assert 1 <= time.monotonic() - rig.ready[0] < 3
 
 
+def test_the_server_has_a_group_of_its_own_in_our_session(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "serves")
+    seen: list[tuple[bool, bool]] = []
+
+    def look() -> bool:
+        (server,) = map(int, (tmp_path / "starts").read_text().split())
+        seen.append((os.getpgid(server) == server, os.getsid(server) == os.getsid(0)))
+        return True
+
+    with meanwhile(lambda: rig.ready, look, send(signal.SIGTERM)):
+        assert rig.supervisor.run() == 0
+    assert seen == [(True, True)]
+
+
 def test_the_folder_of_a_run_goes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = tmp_path / "runs"
     runs.mkdir()
