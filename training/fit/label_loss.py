@@ -19,6 +19,7 @@ from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
 from training.encode import IGNORED
+from training.fit.packed_rows import PackedRows, can_pack, pack
 
 # Logits a chunk: 256 MB in bf16. The head is packed anew for every product, so fewer are faster.
 _CHUNK_ELEMENTS: Final = 128 << 20
@@ -90,6 +91,8 @@ def score_labels_only(model: PreTrainedModel) -> None:
     Everything else, generation included, still goes through the model's own forward.
     """
     original = model.forward
+    if can_pack(model):
+        pack(model)
 
     @functools.wraps(type(model).forward)
     def forward(self: Any, *args: Any, summed_loss: bool = False, **kwargs: Any) -> Any:
@@ -101,8 +104,21 @@ def score_labels_only(model: PreTrainedModel) -> None:
 
 
 def _label_loss(model: Any, input_ids_BT: Tensor, labels_BT: Tensor) -> Tensor:
+    weight_VD = model.get_output_embeddings().weight
+    if can_pack(model):
+        rows = PackedRows.of(input_ids_BT, labels_BT)
+        body = model.base_model(
+            input_ids=rows.input_ids[None],
+            position_ids=rows.positions[None],
+            use_cache=False,
+            packed=rows,
+        )
+        wanted_N = rows.next_labels != IGNORED
+        return summed_loss(
+            body.last_hidden_state[0, wanted_N], weight_VD, rows.next_labels[wanted_N]
+        )
     body = model.base_model(input_ids=input_ids_BT, use_cache=False)
     next_BT = labels_BT[:, 1:]
     wanted_BT = next_BT != IGNORED
     hidden_ND = body.last_hidden_state[:, :-1][wanted_BT]
-    return summed_loss(hidden_ND, model.get_output_embeddings().weight, next_BT[wanted_BT])
+    return summed_loss(hidden_ND, weight_VD, next_BT[wanted_BT])
