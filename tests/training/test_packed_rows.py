@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from tests import fakes
 from tests.training import tiny
 from training.encode import IGNORED
+from training.fit import packed_rows
 from training.fit.label_loss import score_labels_only
 from training.fit.packed_rows import MODEL_TYPES, PackedRows, can_pack
 
@@ -78,6 +79,12 @@ def test_loss_and_gradients_are_those_of_the_padded_batch(
     kind: str, rows: Rows, shared: int
 ) -> None:
     trained_both_ways(kind, rows, shared=shared, checkpointing=False)
+
+
+def test_so_they_are_where_rows_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed_rows, "_LONG", 0)
+    for kind in ("gemma", "llama"):
+        trained_both_ways(kind, ROWS, shared=6, checkpointing=False)
 
 
 def test_so_they_are_where_activations_are_computed_again() -> None:

@@ -27,6 +27,9 @@ NAME: Final = "dragoman_packed_rows"
 # of their own (caps, sinks, states), so they keep their padding.
 MODEL_TYPES: Final = frozenset({"gemma3_text", "llama", "mistral", "qwen2", "qwen3"})
 
+# Rows of more positions than the root of this would take memory by its square.
+_LONG: Final = 512 * 512
+
 
 @dataclass(frozen=True)
 class PackedRows:
@@ -65,32 +68,19 @@ class PackedRows:
         )
 
     def attend(
-        self, query_HND: Tensor, key_HND: Tensor, value_HND: Tensor, *, window: int | None,
-        **options: Any,
+        self, query_HND: Tensor, key_HND: Tensor, value_HND: Tensor, *, scale: float,
+        window: int | None,
     ) -> Tensor:  # fmt: skip
         """Return attention's output, (N, heads, size of a head); key and value have all heads."""
         shared, own = slice(0, self.shared), slice(self.shared, None)
         query, key, value = (self._unpacked(x[:, own]) for x in (query_HND, key_HND, value_HND))
         if not self.shared:
-            return self._packed(self._attended(query, key, value, window, options))
+            return self._packed(_attended(query, key, value, scale, window))
         head = [x[None, :, shared] for x in (query_HND, key_HND, value_HND)]
         seen = [x.expand(self.rows, -1, -1, -1) for x in head[1:]]
         key, value = torch.cat([seen[0], key], 2), torch.cat([seen[1], value], 2)
-        first = self._attended(head[0], head[1], head[2], window, options)[0].transpose(0, 1)
-        return torch.cat([first, self._packed(self._attended(query, key, value, window, options))])
-
-    @staticmethod
-    def _attended(
-        query: Tensor, key: Tensor, value: Tensor, window: int | None, options: dict[str, Any]
-    ) -> Tensor:
-        wide, long = query.shape[2], key.shape[2]
-        if wide == long and (window is None or long <= window):
-            return scaled_dot_product_attention(query, key, value, is_causal=True, **options)
-        # Rows are padded on the right, so no real position sees padding.
-        ago = torch.arange(long - wide, long)[:, None] - torch.arange(long)
-        allowed = (ago >= 0) if window is None else (ago >= 0) & (ago < window)
-        mask = allowed.to(query.device)
-        return scaled_dot_product_attention(query, key, value, attn_mask=mask, **options)
+        first = _attended(head[0], head[1], head[2], scale, window)[0].transpose(0, 1)
+        return torch.cat([first, self._packed(_attended(query, key, value, scale, window))])
 
     def _unpacked(self, x_HND: Tensor) -> Tensor:
         """Return (B, H, T, D), zeros where a row has ended."""
@@ -107,7 +97,11 @@ class PackedRows:
 def can_pack(model: PreTrainedModel) -> bool:
     """Whether `model` attends in the way that is held against padded batches here."""
     text = model.config.get_text_config()
-    return text.model_type in MODEL_TYPES and text._attn_implementation in ("sdpa", NAME)
+    return (
+        text.model_type in MODEL_TYPES
+        and text._attn_implementation in ("sdpa", NAME)
+        and not text.attention_dropout
+    )
 
 
 def pack(model: PreTrainedModel) -> None:
@@ -126,11 +120,28 @@ def _attention(
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     groups = query.shape[1] // key.shape[1]
     key, value = (x[0].repeat_interleave(groups, 0) for x in (key, value))
-    out_NHD = packed.attend(
-        query[0], key, value, window=kwargs.get("sliding_window"), scale=kwargs.get("scaling"),
-        dropout_p=kwargs.get("dropout", 0.0),
-    )  # fmt: skip
-    return out_NHD[None], None
+    window = kwargs.get("sliding_window")
+    return packed.attend(query[0], key, value, scale=kwargs["scaling"], window=window)[None], None
+
+
+def _attended(
+    query_BHTD: Tensor, key_BHSD: Tensor, value_BHSD: Tensor, scale: float, window: int | None
+) -> Tensor:
+    """Return attention of the last T of S positions; padding stands last, so nothing sees it."""
+    size = query_BHTD.shape
+    wide, long = size[2], key_BHSD.shape[2]
+    ago_TS = torch.arange(long - wide, long)[:, None] - torch.arange(long)
+    seen_TS = (ago_TS >= 0) & (ago_TS < (window or long))
+    if wide * long > _LONG:
+        return scaled_dot_product_attention(
+            query_BHTD, key_BHSD, value_BHSD, attn_mask=seen_TS, scale=scale
+        )
+    # Short rows: three products, as transformers' eager attention; 0.6 of the time of torch's
+    # kernel at 25 positions, 0.4 at 250.
+    query, key, value = (x.flatten(0, 1) for x in (query_BHTD, key_BHSD, value_BHSD))
+    unseen_TS = torch.zeros(wide, long, dtype=query.dtype).masked_fill(~seen_TS, float("-inf"))
+    scores = torch.baddbmm(unseen_TS, query, key.transpose(1, 2), alpha=scale)
+    return torch.bmm(scores.softmax(-1), value).view(size)
 
 
 def _shared(input_ids_BT: Tensor, is_label_BT: Tensor) -> int:
