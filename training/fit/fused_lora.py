@@ -57,7 +57,8 @@ def fuse_lora(model: nn.Module) -> int:
     fused = 0
     for module in model.modules():
         if isinstance(module, LoraLinear) and (name := _plain(module)):
-            module.forward = types.MethodType(_fused(module.forward, name), module)
+            # As a method of this one instance; setattr, since a method is replaced.
+            setattr(module, "forward", types.MethodType(_fused(module.forward, name), module))  # noqa: B010
             fused += 1
     return fused
 
@@ -66,9 +67,10 @@ def _fused(original: Any, name: str) -> Any:
     @functools.wraps(original)
     def forward(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         layer = self.base_layer
+        out: Tensor
         usual = not (args or kwargs or self.merged or self.disable_adapters)
         if not usual or x.dtype is not layer.weight.dtype or self.active_adapters != [name]:
-            out: Tensor = original(x, *args, **kwargs)
+            out = original(x, *args, **kwargs)
             return out
         # Under autocast the products below would ask for each tensor whether it is to be cast.
         with torch.autocast(x.device.type, enabled=False):
@@ -76,7 +78,7 @@ def _fused(original: Any, name: str) -> Any:
                 x.flatten(0, -2), layer.weight, layer.bias, self.lora_A[name].weight,
                 self.lora_B[name].weight, self.scaling[name],
             )  # fmt: skip
-        return out.unflatten(0, x.shape[:-1])
+        return out.view(*x.shape[:-1], -1)
 
     return forward
 
