@@ -14,7 +14,7 @@ import httpx
 from loadtests.churn_answers import CANDIDATES, Answer, drift
 from loadtests.churn_ledger import Span
 from loadtests.churn_registry import ChurnRegistry
-from loadtests.prompts import BOS
+from loadtests.prompts import random_prompt_ids
 
 TOKENS: Final = 4
 _SHORT: Final = 24
@@ -37,13 +37,8 @@ class Refused(RuntimeError):
 
 
 def prompt(number: int) -> list[int]:
-    """Return the token ids of one of the prompts: every third is long, the same for all.
-
-    Words at random: after a regular sequence most adapters agree on how it goes on.
-    """
-    length = _LONG if number % 3 == 2 else _SHORT
-    words = random.Random(number)
-    return [BOS, *(words.randrange(1000, 50_000) for _ in range(length - 1))]
+    """Return the token ids of one of the prompts: every third is long, the same for all."""
+    return random_prompt_ids(number, _LONG if number % 3 == 2 else _SHORT)
 
 
 async def ask(client: httpx.AsyncClient, model: str, ids: list[int]) -> tuple[Answer, str]:
