@@ -57,7 +57,7 @@ def _serve(project: Path, base: Path, port: int, *vllm_flags: str) -> subprocess
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,
+        process_group=0,
     )
 
 
