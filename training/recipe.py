@@ -17,8 +17,9 @@ from adapters.manifest import Decoding, Id
 from adapters.prompt import Example, PromptFormat
 from training.clean.rules import CleanRules
 from training.corpus.source import Source
-from training.fit.config import LoraMethod, Schedule
+from training.fit.schedule import Schedule
 from training.gate import GateRule
+from training.methods.config import LoraMethod, Method
 from training.recipe_faults import faults_of, with_overrides
 from training.section import Section
 from training.split import SplitRule
@@ -85,7 +86,7 @@ class Recipe(Section):
     split: SplitRule = SplitRule()
     prompt: PromptSection = PromptSection()
     decoding: Decoding = Decoding()
-    method: LoraMethod = LoraMethod()
+    method: Method = LoraMethod()
     schedule: Schedule = Schedule()
     evaluate: EvaluateSection = EvaluateSection()
     gate: GateRule = GateRule()
