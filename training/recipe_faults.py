@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from training.recipe_keys import KIND, Key, key_of, kinds_of
 from training.strict_yaml import Document, Fault, Path, parse_scalar
 
 _M = TypeVar("_M", bound=BaseModel)
@@ -77,62 +77,48 @@ def _child(node: Any, part: str | int) -> Any:
 
 
 def _fault(model: type[BaseModel], document: Document, detail: Any) -> Fault:
-    path: Path = tuple(detail["loc"])
-    key = ".".join(map(str, path))
+    key = key_of(model, document.values, tuple(detail["loc"]))
     kind = detail["type"]
     if kind == "extra_forbidden":
-        return Fault(document.place_of(path), _unknown(model, path))
+        return Fault(document.place_of(key.path), _unknown(key))
     if kind == "missing":
-        return Fault(document.place_of(path[:-1]), f"`{key}` is missing; {_example(model, path)}")
+        return Fault(document.place_of(key.path[:-1]), f"`{key}` is missing; {_example(key)}")
+    if kind == "union_tag_invalid":
+        return Fault(document.place_of((*key.path, KIND)), _unknown_kind(key, detail["ctx"]))
     message = detail["msg"].removeprefix("Value error, ")
     if kind != "value_error":
         shown = repr(detail["input"])
         message += f", found {shown if len(shown) <= 60 else shown[:57] + '…'}"
-        message += f"; {hint}" if (hint := _description(model, path)) else ""
-    return Fault(document.place_of(path), f"`{key}`: {message}" if key else message)
+        message += f"; {hint}" if (hint := key.info and key.info.description) else ""
+    return Fault(document.place_of(key.path), f"`{key}`: {message}" if key.path else message)
 
 
-def _unknown(model: type[BaseModel], path: Path) -> str:
-    owner = next((m for m in _models_at(model, path[:-1])), None)
-    keys = list(owner.model_fields) if owner else []
-    nearest = difflib.get_close_matches(str(path[-1]), keys, n=1, cutoff=0.5)
-    hint = f"did you mean `{nearest[0]}`?" if nearest else f"known keys: {', '.join(keys)}"
-    return f"unknown key `{'.'.join(map(str, path))}`; {hint}"
+def _unknown(key: Key) -> str:
+    known = [name for owner in key.owners for name in owner.model_fields]
+    if (elsewhere := [m for m in key.others if key.field in m.model_fields]) and key.owners:
+        of = _either(kind for model in elsewhere for kind in kinds_of(model))
+        hint = f"{KIND}: {_either(kinds_of(key.owners[0]))} has none, {KIND}: {of} does"
+    elif nearest := difflib.get_close_matches(key.field, known, n=1, cutoff=0.5):
+        hint = f"did you mean `{nearest[0]}`?"
+    else:
+        hint = f"known keys: {', '.join(known)}"
+    return f"unknown key `{key}`; {hint}"
 
 
-def _example(model: type[BaseModel], path: Path) -> str:
-    owner = next((m for m in _models_at(model, path[:-1])), None)
-    info = owner.model_fields.get(str(path[-1])) if owner else None
+def _unknown_kind(key: Key, context: Any) -> str:
+    kinds = [kind.strip("'") for kind in context["expected_tags"].split(", ")]
+    nearest = difflib.get_close_matches(str(context["tag"]), kinds, n=1, cutoff=0.5)
+    hint = f"; did you mean `{nearest[0]}`?" if nearest else ""
+    return f"`{key}.{KIND}`: found {context['tag']!r}, expected {_either(kinds)}{hint}"
+
+
+def _either(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _example(key: Key) -> str:
+    info = key.info
     if info and info.examples:
-        return f"add for example `{path[-1]}: {info.examples[0]}`"
+        return f"add for example `{key.field}: {info.examples[0]}`"
     return f"add it ({info.description})" if info and info.description else "add it"
-
-
-def _description(model: type[BaseModel], path: Path) -> str:
-    for depth in range(len(path), 0, -1):  # unions add a part of their own to the path
-        for owner in _models_at(model, path[: depth - 1]):
-            info = owner.model_fields.get(str(path[depth - 1]))
-            if info and info.description:
-                return info.description
-    return ""
-
-
-def _models_at(model: type[BaseModel], path: Path) -> Iterator[type[BaseModel]]:
-    if not path:
-        yield model
-        return
-    head, rest = path[0], path[1:]
-    info = model.model_fields.get(str(head))
-    if info is None:
-        return
-    while rest and isinstance(rest[0], int):
-        rest = rest[1:]
-    for inner in _models_in(info.annotation):
-        yield from _models_at(inner, rest)
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in typing.get_args(annotation):
-        yield from _models_in(argument)
