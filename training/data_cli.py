@@ -94,6 +94,8 @@ def _show_counts(data: Prepared) -> None:
     parts = [[name, report.split[name]] for name in ("train", "dev", "test")]
     rows = [["read", report.clean["read"]], *dropped, ["kept", report.clean["kept"]], *parts]
     print_table(["step", "pairs"], rows, title=f"\nsplit by {report.split['by']}")
+    for line in report.lost():
+        note(line)
 
 
 def _show_rejected(data: Prepared) -> None:

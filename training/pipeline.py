@@ -122,6 +122,8 @@ def _data(this: _Run) -> prepare.Prepared:
     data = prepare.prepare(this.recipe)
     prepare.write(data, this.folder.data)
     note(f"data: {len(data.train)} train, {len(data.dev)} dev, {len(data.test)} test segments")
+    for line in data.report.lost():
+        note(f"data: {line}")
     return data
 
 
@@ -165,7 +167,7 @@ def _evaluate(
     this: _Run, data: prepare.Prepared, fitted: FitResult, current: Published | None
 ) -> tuple[Assessed, Evaluation]:
     recipe = this.recipe
-    test = data.test[: recipe.evaluate.segments]
+    test = data.test[: recipe.evaluate.limit]
     against = current.manifest.digest if current else None
     body = this.folder.result("outputs")
     if body is not None and body["against"] == against:

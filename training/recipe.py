@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
@@ -66,10 +66,17 @@ class PromptSection(Section):
 class EvaluateSection(Section):
     """How the candidate is scored."""
 
-    segments: int = Field(default=120, ge=1, description="at most so many of the test part")
+    segments: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        default=120, description="at most so many of the test part, or all"
+    )
     shots: int = Field(default=3, ge=0, le=32, description="examples that the base is shown")
     samples: int = Field(default=12, ge=0, description="translations shown in the report")
     batch_size: int = Field(default=32, ge=1, description="segments decoded together")
+
+    @property
+    def limit(self) -> int | None:
+        """Where a list of test segments is cut; None leaves it whole."""
+        return None if self.segments == "all" else self.segments
 
 
 class Recipe(Section):

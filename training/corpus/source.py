@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Final, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,8 @@ from training.corpus.tsv import read_tsv
 from training.section import Section
 
 FORMATS = ("gettext", "jsonl", "tsv")
+Part = Literal["train", "dev", "test"]
+PARTS: Final[tuple[Part, ...]] = get_args(Part)
 
 
 class Source(Section):
@@ -32,6 +34,10 @@ class Source(Section):
     tsv: str | None = Field(default=None, description="a tab-separated file")
     pair: Pair | None = Field(
         default=None, description="languages of the files, if not the adapter's (may be reversed)"
+    )
+    part: Part | None = Field(
+        default=None,
+        description="train, dev or test, if all of it belongs there; else `split` divides it",
     )
     licence: str = Field(min_length=1, description="SPDX id of the text's licence")
     name: str | None = Field(default=None, description="how the model card calls the source")
