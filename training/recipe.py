@@ -135,7 +135,7 @@ class Recipe(Section):
 
     @property
     def folder(self) -> Path:
-        """Where relative paths of the recipe start: the folder of its file."""
+        """Where relative paths of the recipe start."""
         return self._folder
 
     @property
@@ -145,10 +145,11 @@ class Recipe(Section):
         return hashlib.sha256(body.encode()).hexdigest()
 
     @classmethod
-    def load(cls, name: str, *, overrides: Sequence[str] = ()) -> Self:
+    def load(cls, name: str, *, overrides: Sequence[str] = (), folder: Path | None = None) -> Self:
         """Return the recipe in file `name`, or the shipped one of that name.
 
-        `overrides` are `dotted.key=value`. Raises RecipeInvalid with every fault at once, each
+        `overrides` are `dotted.key=value`; relative paths start at `folder`, without one at the
+        recipe's own. Raises RecipeInvalid with every fault at once, each
         with its line and how to mend it.
         """
         path = find_recipe(name)
@@ -159,7 +160,7 @@ class Recipe(Section):
         recipe, faults = _validate(cls, with_overrides(document, overrides))
         if recipe is None:
             raise RecipeInvalid("\n".join(map(str, sorted(faults, key=line_of))))
-        recipe._folder = path.parent.resolve()
+        recipe._folder = (folder or path.parent).resolve()
         return recipe
 
 

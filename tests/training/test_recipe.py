@@ -120,6 +120,12 @@ def test_a_reversed_pair_of_a_source_is_allowed(tmp_path: Path) -> None:
     assert Recipe.load(write(tmp_path, text)).data[0].pair == LanguagePair("fr", "en")
 
 
+def test_relative_paths_start_at_the_folder_that_is_given(tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    assert Recipe.load(write(tmp_path, MINIMAL), folder=folder).folder == folder.resolve()
+
+
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_recipes_are_valid_and_named_for_their_id(path: Path) -> None:
     assert str(Recipe.load(path.stem).id) == path.stem
