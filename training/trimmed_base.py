@@ -225,6 +225,7 @@ def texts_of(recipe_name: str, base: Path, data: Path | None = None) -> list[str
     from training.recipe import Recipe
 
     recipe = Recipe.load(recipe_name, folder=data)
-    frame = recipe.prompt.complete(base).frame(recipe.pair)
+    fmt = recipe.prompt.complete(base)
+    frames = [text for pair in recipe.pairs for text in fmt.frame(pair)]
     segments = prepare(recipe).train
-    return [*frame, *(text for s in segments for text in (s.source, s.target))]
+    return [*frames, *(text for s in segments for text in (s.source, s.target))]
