@@ -173,7 +173,7 @@ def _assess(
     if body is not None and body["against"] == against:
         note("evaluate: translated before")
         return {text.pair: Assessed.from_json(body[str(text.pair)]) for text in texts}
-    total = steps_over(texts, current=current is not None)
+    total = steps_over(this.recipe, texts, current=current is not None)
     with progress("evaluate", total=total) as advance:
         systems = Systems(this.recipe, this.base, fitted.adapter_folder, current, advance)
         assessed = assess_all(systems, texts, shots=this.recipe.evaluate.shots)

@@ -41,6 +41,7 @@ def draft_of(candidate: Candidate) -> AdapterManifest:
         created=datetime.now(UTC),
         domain=recipe.id.domain,
         pairs=recipe.pairs,
+        task=recipe.task,
         base=candidate.base,
         prompt=recipe.prompt.complete(candidate.base_folder),
         decoding=recipe.decoding,
