@@ -22,8 +22,8 @@ from training.recipe_keys import KIND, kinds_of, models_in
 _HEAD = """\
 # Keys of a recipe
 
-Made by `python -m training.recipe_reference`, held by a test. A recipe is a YAML file of these keys;
-unknown ones are errors. `--set section.key=value` changes one for a run.
+Made by `python -m training.recipe_reference`. A recipe is a YAML file of these keys; unknown ones
+are errors. `--set section.key=value` changes one for a run.
 """
 _NAMES = {
     str: "text", int: "number", float: "number", bool: "true or false",
