@@ -44,6 +44,7 @@ class Candidate:
     def summary(self) -> dict[str, Any]:
         """Return the run in figures: summary.json."""
         versus, evaluation = self.evaluation.over_base, self.evaluation
+        converted = self.fit.conversion
         return {
             "id": str(self.recipe.id),
             "base": str(self.base),
@@ -64,6 +65,7 @@ class Candidate:
             "peak_rss_gb": round(self.fit.peak_rss_gb, 2),
             "segments": self.data.split,
             "dropped": self.data.clean["dropped"],
+            "conversion": converted and converted.model_dump(mode="json"),
             "gate": self.gate.model_dump(mode="json"),
             "samples": [
                 {"source": r.source, "translation": r.candidate, "reference": r.reference}

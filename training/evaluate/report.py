@@ -14,6 +14,9 @@ from markupsafe import Markup
 from adapters.prompt import LANGUAGE_NAMES
 from training.candidate import Candidate
 from training.evaluate.bootstrap import RESAMPLES
+from training.methods.config import Method
+from training.methods.conversion import told
+from training.methods.served import name_of
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _WIDTH, _HEIGHT, _MARGIN = 900, 180, 40
@@ -39,10 +42,14 @@ def render(candidate: Candidate, name: str) -> str:
 def _values(candidate: Candidate) -> dict[str, Any]:
     recipe, data = candidate.recipe, candidate.data
     pair, dropped = recipe.pair, data.clean["dropped"].items()
+    conversion = candidate.fit.conversion
     return {
         **{field.name: getattr(candidate, field.name) for field in fields(candidate)},
         "rows": candidate.rows[: recipe.evaluate.samples],
         "pair": pair,
+        "method": _method(recipe.method),
+        "rank": conversion.rank if conversion else getattr(recipe.method, "rank", None),
+        "conversion": conversion and told(conversion),
         "versus": candidate.evaluation.over_base,
         "source_name": LANGUAGE_NAMES.get(pair.source, pair.source),
         "target_name": LANGUAGE_NAMES.get(pair.target, pair.target),
@@ -52,6 +59,11 @@ def _values(candidate: Candidate) -> dict[str, Any]:
         "loss_chart": loss_chart(candidate.fit.losses, candidate.fit.dev_losses),
         "created": datetime.now(UTC).strftime("%d %B %Y"),
     }
+
+
+def _method(method: Method) -> str:
+    numbers = [(name, getattr(method, name, None)) for name in ("rank", "alpha")]
+    return ", ".join([name_of(method), *(f"{n} {v:g}" for n, v in numbers if v is not None)])
 
 
 def loss_chart(
