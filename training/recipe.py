@@ -20,6 +20,7 @@ from training.corpus.source import Source
 from training.fit.schedule import Schedule
 from training.gate import GateRule
 from training.methods.config import LoraMethod, Method
+from training.methods.rates import learning_rate_of
 from training.recipe_faults import faults_of, with_overrides
 from training.section import Section
 from training.split import SplitRule
@@ -94,7 +95,7 @@ class Recipe(Section):
     prompt: PromptSection = PromptSection()
     decoding: Decoding = Decoding()
     method: Method = LoraMethod()
-    schedule: Schedule = Schedule()
+    schedule: Schedule = Field(default=Schedule(), validate_default=True)
     evaluate: EvaluateSection = EvaluateSection()
     gate: GateRule = GateRule()
     seed: int = Field(default=0, ge=0)
@@ -125,6 +126,15 @@ class Recipe(Section):
                     f"{adapter_id} nor its reverse; use {allowed[0]} or {allowed[1]}"
                 )
         return data
+
+    @field_validator("schedule")
+    @classmethod
+    def _rate_is_named(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
+        # Here, so that digest, manifest and report name the rate that was used.
+        method: Method | None = info.data.get("method")
+        if method is None or schedule.learning_rate is not None:
+            return schedule
+        return schedule.model_copy(update={"learning_rate": learning_rate_of(method)})
 
     @property
     def pair(self) -> LanguagePair:
