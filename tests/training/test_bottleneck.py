@@ -106,7 +106,7 @@ def test_gemmas_stand_between_the_norm_and_the_residual_addition() -> None:
     model = tiny.model("gemma")
     attach_bottlenecks(model, METHOD)
     assert places_of(model) == ["post_attention_layernorm", "post_feedforward_layernorm"]
-    seen = {}
+    seen: dict[str, torch.Tensor] = {}
     block = model.model.layers[0]
     adapter = block.bottleneck_mlp
     torch.nn.init.normal_(adapter.up.weight)
