@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from adapters.ids import LanguagePair
 from adapters.manifest import Golden
 from adapters.prompt import Example, PromptFormat
 from adapters.registry import Published
@@ -72,6 +73,7 @@ class Systems:
     ) -> Assessed:
         """Return all translations of `test`: greedy, with the same limits and stop tokens.
 
+        All segments and `examples` are of one language pair.
         `dev` decides how the base is asked. The candidate decodes as it will when served.
         """
         own = self.recipe.prompt.complete(self.base)
@@ -130,12 +132,11 @@ class Systems:
         stops: Sequence[int] = (),
     ) -> list[Generated]:
         decoding = self.recipe.decoding
-        sources = [segment.source for segment in segments]
         return self._generator.generate(
-            self._prompts(fmt, sources),
+            self._prompts(fmt, segments),
             stop_token_ids=stops or fmt.stop_token_ids,
             max_tokens=[
-                decoding.max_tokens(len(self._tokenizer.encode_text(source))) for source in sources
+                decoding.max_tokens(len(self._tokenizer.encode_text(s.source))) for s in segments
             ],
             adapter=adapter,
             batch_size=self.recipe.evaluate.batch_size,
@@ -147,16 +148,17 @@ class Systems:
     ) -> tuple[Golden, ...]:
         short = [n for n, s in enumerate(test) if len(s.source) in _GOLDEN_CHARS]
         among = (short or [*range(len(test))])[:_GOLDEN_AMONG]
-        sources = [test[n].source for n in among]
+        asked = [test[n] for n in among]
         ids = [list(answers[n].token_ids[:_GOLDEN_TOKENS]) for n in among]
-        logprobs = self._generator.logprobs(self._prompts(fmt, sources), ids, adapter="candidate")
+        logprobs = self._generator.logprobs(self._prompts(fmt, asked), ids, adapter="candidate")
         return most_telling(
-            Golden(source=source, token_ids=tuple(answer), logprob=round(logprob, 4))
-            for source, answer, logprob in zip(sources, ids, logprobs, strict=True)
+            Golden(source=segment.source, token_ids=tuple(answer), logprob=round(logprob, 4))
+            for segment, answer, logprob in zip(asked, ids, logprobs, strict=True)
         )
 
-    def _prompts(self, fmt: PromptFormat, sources: Sequence[str]) -> list[list[int]]:
-        return [fmt.encode(source, self.recipe.pair, self._tokenizer) for source in sources]
+    def _prompts(self, fmt: PromptFormat, segments: Sequence[Segment]) -> list[list[int]]:
+        own = self.recipe.pair
+        return [fmt.encode(s.source, s.pair or own, self._tokenizer) for s in segments]
 
 
 def most_telling(answers: Iterable[Golden]) -> tuple[Golden, ...]:
@@ -180,8 +182,9 @@ def examples_from(train: Sequence[Segment], shots: int) -> list[Example]:
     return [Example(source=s.source, target=s.target) for s in fitting[:shots]]
 
 
-def name_of_test_set(recipe: Recipe, test: Sequence[Segment]) -> str:
+def name_of_test_set(recipe: Recipe, test: Sequence[Segment], pair: LanguagePair) -> str:
     """Return a name of the test set that tells whether two scores are of the same text."""
     text = "\n".join(f"{segment.source}\t{segment.target}" for segment in test)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    return f"{recipe.id} test, {len(test)} segments, sha256:{digest}"
+    of = recipe.id if len(recipe.pairs) == 1 else f"{recipe.id} {pair}"
+    return f"{of} test, {len(test)} segments, sha256:{digest}"

@@ -13,7 +13,7 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_
 from adapters.base_prompt import prompt_for_base
 from adapters.errors import RecipeInvalid
 from adapters.ids import AdapterId, LanguagePair
-from adapters.manifest import Decoding, Id
+from adapters.manifest import Decoding, Id, Pair
 from adapters.prompt import Example, PromptFormat
 from training.clean.rules import CleanRules
 from training.corpus.source import Source
@@ -22,6 +22,8 @@ from training.gate import GateRule
 from training.methods.config import LoraMethod, Method
 from training.methods.rates import learning_rate_of
 from training.recipe_faults import faults_of, with_overrides
+from training.recipe_pairs import check_pairs, check_sampling, check_sources
+from training.sampling import SamplingRule
 from training.section import Section
 from training.split import SplitRule
 from training.strict_yaml import Document, Fault, line_of, parse
@@ -83,7 +85,14 @@ class EvaluateSection(Section):
 class Recipe(Section):
     """One run: which text, cleaned and split how, which base and method, and when it is good."""
 
-    id: Id = Field(description="domain-source-target", examples=["k8s-en-fr"])
+    id: Id = Field(description="domain-source-target, or domain-mul", examples=["k8s-en-fr"])
+    pairs: tuple[Pair, ...] = Field(
+        default=(),
+        strict=False,
+        validate_default=True,
+        description="what an adapter with the id domain-mul translates, the first by default",
+        examples=["[en-de, en-fr, fr-en]"],
+    )
     licence: str = Field(min_length=1, description="of the adapter", examples=["BSD-3-Clause"])
     base: str = Field(default="gemma3-270m", description="name or folder of the base model")
     limitations: str = Field(default="", description="what users of the adapter must know")
@@ -92,6 +101,7 @@ class Recipe(Section):
     )
     clean: CleanRules = CleanRules()
     split: SplitRule = SplitRule()
+    sampling: SamplingRule = SamplingRule()
     prompt: PromptSection = PromptSection()
     decoding: Decoding = Decoding()
     method: Method = LoraMethod()
@@ -101,30 +111,21 @@ class Recipe(Section):
     seed: int = Field(default=0, ge=0)
     _folder: Path = PrivateAttr(default=Path())
 
-    @field_validator("id")
+    @field_validator("pairs")
     @classmethod
-    def _one_pair(cls, adapter_id: AdapterId) -> AdapterId:
-        if adapter_id.pair is None:
-            raise ValueError(
-                f"{adapter_id} is of several pairs, and a recipe trains one; "
-                f"write one recipe a pair, for example with the id {adapter_id.domain}-en-fr"
-            )
-        return adapter_id
+    def _pairs_of_id(
+        cls, pairs: tuple[LanguagePair, ...], info: ValidationInfo
+    ) -> tuple[LanguagePair, ...]:
+        adapter_id: AdapterId | None = info.data.get("id")
+        if adapter_id is None:
+            return pairs
+        return check_pairs(adapter_id, pairs)
 
     @field_validator("data")
     @classmethod
-    def _pairs_fit(cls, data: tuple[Source, ...], info: ValidationInfo) -> tuple[Source, ...]:
-        adapter_id: AdapterId | None = info.data.get("id")
-        if adapter_id is None or adapter_id.pair is None:
-            return data
-        pair = adapter_id.pair
-        allowed = (pair, LanguagePair(pair.target, pair.source))
-        for number, source in enumerate(data):
-            if source.pair is not None and source.pair not in allowed:
-                raise ValueError(
-                    f"the pair of source {number} is {source.pair}, which is neither that of "
-                    f"{adapter_id} nor its reverse; use {allowed[0]} or {allowed[1]}"
-                )
+    def _text_for_pairs(cls, data: tuple[Source, ...], info: ValidationInfo) -> tuple[Source, ...]:
+        if pairs := info.data.get("pairs"):
+            check_sources(data, pairs)
         return data
 
     @field_validator("schedule")
@@ -136,12 +137,17 @@ class Recipe(Section):
             return schedule
         return schedule.model_copy(update={"learning_rate": learning_rate_of(method)})
 
+    @field_validator("sampling")
+    @classmethod
+    def _shares_of_pairs(cls, rule: SamplingRule, info: ValidationInfo) -> SamplingRule:
+        if pairs := info.data.get("pairs"):
+            check_sampling(rule, pairs)
+        return rule
+
     @property
     def pair(self) -> LanguagePair:
-        """The languages of the adapter."""
-        if self.id.pair is None:
-            raise RecipeInvalid(f"{self.id} is of several pairs, and a recipe trains one")
-        return self.id.pair
+        """The languages of the adapter; of several pairs, the first."""
+        return self.pairs[0]
 
     @property
     def folder(self) -> Path:

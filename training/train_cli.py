@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -126,21 +126,25 @@ def _json(outcome: Outcome) -> dict[str, object]:
     }
 
 
-def _show(outcome: Outcome) -> None:
-    summary, published = outcome.summary, outcome.published
+def _show_scores(figures: dict[str, Any], title: str) -> None:
+    base = [f"{figures['base_chrf']:.1f}", f"{figures['base_bleu']:.1f}"]
     print_table(
         ["system", "chrF++", "BLEU"],
         [
-            ["adapter", f"{summary['chrf']:.1f}", f"{summary['bleu']:.1f}"],
-            [
-                f"base, {summary['base_asked']}",
-                f"{summary['base_chrf']:.1f}",
-                f"{summary['base_bleu']:.1f}",
-            ],
-            ["source copied", f"{summary['copy_chrf']:.1f}", ""],
+            ["adapter", f"{figures['chrf']:.1f}", f"{figures['bleu']:.1f}"],
+            [f"base, {figures['base_asked']}", *base],
+            ["source copied", f"{figures['copy_chrf']:.1f}", ""],
         ],
-        title=summary["test_set"],
+        title=title,
     )
+
+
+def _show(outcome: Outcome) -> None:
+    summary, published = outcome.summary, outcome.published
+    for pair, figures in summary.get("pairs", {}).items():
+        _show_scores(figures, f"{pair}: {figures['test_set']}")
+    mean_of = f"mean of {len(summary['pairs'])} pairs" if "pairs" in summary else ""
+    _show_scores(summary, mean_of or summary["test_set"])
     gate = summary["gate"]
     verdict = "passed" if gate["passed"] else "not passed"
     typer.echo(f"gate {verdict}: {'; '.join(gate['reasons'])}")

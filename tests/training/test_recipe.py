@@ -132,7 +132,9 @@ def test_shipped_recipes_are_valid_and_named_for_their_id(path: Path) -> None:
 
 
 def test_there_are_shipped_recipes() -> None:
-    assert {"jupyter-en-fr", "jupyter-en-de"} <= {path.stem for path in SHIPPED.glob("*.yaml")}
+    assert {"jupyter-en-fr", "jupyter-en-de", "jupyter-mul"} <= {
+        path.stem for path in SHIPPED.glob("*.yaml")
+    }
 
 
 def test_an_unknown_recipe_lists_the_shipped_ones() -> None:

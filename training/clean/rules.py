@@ -55,8 +55,8 @@ def rules_of(config: CleanRules) -> dict[str, Rule]:
     if config.match_placeholders:
         rules["placeholders"] = lambda s: placeholders(s.source) != placeholders(s.target)
     if config.drop_duplicates:
-        rules["duplicate"] = _Seen(lambda s: (s.source, s.target))
-        rules["other_translation"] = _Seen(lambda s: (s.source,))
+        rules["duplicate"] = _Seen(lambda s: (str(s.pair), s.source, s.target))
+        rules["other_translation"] = _Seen(lambda s: (str(s.pair), s.source))
     return rules
 
 

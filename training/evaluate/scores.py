@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adapters.manifest import Score
-from training.evaluate.bootstrap import Comparison, compare
+from training.evaluate.bootstrap import Comparison, compare, compare_mean
 from training.evaluate.metrics import Scored, bleu, chrf
 
 
@@ -55,6 +55,11 @@ class Evaluation:
                 base_value=round(self.base_bleu.value, 2),
             ),
         )
+
+
+def mean_over_base(texts: Sequence[Outputs]) -> Comparison:
+    """Return the candidate against the base with examples, on average over test sets."""
+    return compare_mean([(o.candidate, o.base, o.references) for o in texts])
 
 
 def score(outputs: Outputs, *, language: str, test_set: str, seed: int = 0) -> Evaluation:
