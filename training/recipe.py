@@ -130,11 +130,16 @@ class Recipe(Section):
 
     @field_validator("schedule")
     @classmethod
-    def _rate_is_named(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
-        # Here, so that digest, manifest and report name the rate that was used.
+    def _suits_the_method(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
         method: Method | None = info.data.get("method")
+        if method is not None and method.kind == "prefix" and schedule.gradient_checkpointing:
+            raise ValueError(
+                "gradient_checkpointing takes the cache away, where the method's prefix is; "
+                "use gradient_checkpointing: false, and a smaller tokens_per_pass"
+            )
         if method is None or schedule.learning_rate is not None:
             return schedule
+        # Here, so that digest, manifest and report name the rate that was used.
         return schedule.model_copy(update={"learning_rate": learning_rate_of(method)})
 
     @field_validator("sampling")

@@ -15,8 +15,16 @@ from adapters.ids import LanguagePair
 from adapters.prompt import LANGUAGE_NAMES
 from training.candidate import Candidate
 from training.evaluate.bootstrap import RESAMPLES
+from training.methods.config import Method
+from training.methods.served import name_of
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
+_MADE: Final = {
+    "prefix": "keys and values of virtual tokens for",
+    "prompt": "embeddings of virtual tokens for",
+    "bottleneck": "bottleneck adapters on",
+    "full": "a model of its own, fine-tuned from",
+}
 _WIDTH, _HEIGHT, _MARGIN = 900, 180, 40
 
 
@@ -44,6 +52,9 @@ def _values(candidate: Candidate) -> dict[str, Any]:
     return {
         **{field.name: getattr(candidate, field.name) for field in fields(candidate)},
         "samples_of": candidate.samples_of,
+        "method": _method(recipe.method),
+        "made": _made(recipe.method),
+        "served": candidate.served,
         "languages": list(dict.fromkeys(languages)),
         "named": _named,
         "directions": _listed([_named(pair) for pair in recipe.pairs]),
@@ -53,6 +64,17 @@ def _values(candidate: Candidate) -> dict[str, Any]:
         "loss_chart": loss_chart(candidate.fit.losses, candidate.fit.dev_losses),
         "created": datetime.now(UTC).strftime("%d %B %Y"),
     }
+
+
+def _method(method: Method) -> str:
+    numbers = [(name, getattr(method, name, None)) for name in ("rank", "alpha", "tokens", "size")]
+    return ", ".join([name_of(method), *(f"{n} {v:g}" for n, v in numbers if v is not None)])
+
+
+def _made(method: Method) -> str:
+    rank = getattr(method, "rank", None)
+    adapter = f"a LoRA adapter (rank {rank}) on" if rank else f"an adapter ({method.kind}) on"
+    return _MADE.get(method.kind, adapter)
 
 
 def _named(pair: LanguagePair) -> str:

@@ -24,22 +24,25 @@ _NOT_COPIED: Final = (
 )  # fmt: skip
 
 
-def save(adapted: Adapted, base: Path, folder: Path) -> Path:
+def save(
+    adapted: Adapted, base: Path, folder: Path, *, precision: torch.dtype | None = None
+) -> Path:
     """Write what was trained, nothing else: adapter_config.json and adapter_model.safetensors.
 
     After full fine-tuning it is a whole model that serves as a base. The config names the base by
-    its name. Tensors have the base's precision: servers cast them to it anyway, so what is
-    evaluated is what is served.
+    its name. Tensors have the base's precision, unless another is given: servers cast them to it
+    anyway, so what is evaluated is what is served.
     """
+    precision = precision or _precision(adapted)
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     if isinstance(adapted.model, PeftModel):
-        _save_peft(adapted, base, draft)
+        _save_peft(adapted, base, draft, precision)
     elif next(bottlenecks(adapted.model), None) is not None:
-        _save_bottlenecks(adapted, base, draft)
+        _save_bottlenecks(adapted, base, draft, precision)
     else:
-        _save_model(adapted, base, draft)
+        _save_model(adapted, base, draft, precision)
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
     return folder
@@ -53,7 +56,7 @@ def target_modules(folder: Path) -> tuple[str, ...]:
     return tuple(config.get("target_modules") or ())
 
 
-def _save_peft(adapted: Adapted, base: Path, draft: Path) -> None:
+def _save_peft(adapted: Adapted, base: Path, draft: Path, precision: torch.dtype) -> None:
     model = adapted.model
     if not isinstance(model, PeftModel):
         raise TypeError(f"expected a PeftModel, found {type(model)}")
@@ -63,7 +66,7 @@ def _save_peft(adapted: Adapted, base: Path, draft: Path) -> None:
         if file.name not in (CONFIG_FILE, WEIGHTS_FILE):
             file.unlink()
     # Not in `state`: PEFT reads virtual tokens from the model.
-    _write_tensors(draft, load_file(draft / WEIGHTS_FILE), _precision(adapted))
+    _write_tensors(draft, load_file(draft / WEIGHTS_FILE), precision)
     config = json.loads((draft / CONFIG_FILE).read_text(encoding="utf-8"))
     if isinstance(config.get("target_modules"), list):
         config["target_modules"] = _short_names(model, config["target_modules"])
@@ -72,19 +75,19 @@ def _save_peft(adapted: Adapted, base: Path, draft: Path) -> None:
     _write_config(draft, base, config)
 
 
-def _save_bottlenecks(adapted: Adapted, base: Path, draft: Path) -> None:
+def _save_bottlenecks(adapted: Adapted, base: Path, draft: Path, precision: torch.dtype) -> None:
     adapter: Bottleneck = next(bottlenecks(adapted.model))[1]
     tensors = {name: p.detach() for name, p in adapted.trainable().items()}
-    _write_tensors(draft, tensors, _precision(adapted))
+    _write_tensors(draft, tensors, precision)
     config = {**adapter.method.model_dump(exclude={"kind"}), "peft_type": BOTTLENECK}
     _write_config(draft, base, {**config, "target_modules": places_of(adapted.model)})
 
 
-def _save_model(adapted: Adapted, base: Path, draft: Path) -> None:
+def _save_model(adapted: Adapted, base: Path, draft: Path, precision: torch.dtype) -> None:
     model: Any = adapted.model
     cast: dict[int, torch.Tensor] = {}  # by address, so that tied tensors stay one
     state = {
-        name: cast.setdefault(t.data_ptr(), t.to(_precision(adapted)))
+        name: cast.setdefault(t.data_ptr(), t.to(precision))
         for name, t in model.state_dict().items()
     }
     model.save_pretrained(draft, state_dict=state)
