@@ -46,6 +46,7 @@ class Candidate:
         """Return the run in figures: summary.json. Scores are means of all pairs."""
         versus, evaluations = self.over_base, [m.evaluation for m in self.measured]
         by_pair = {str(m.pair): figures_of(m) for m in self.measured}
+        converted = self.fit.conversion
         return {
             "id": str(self.recipe.id),
             "base": str(self.base),
@@ -63,13 +64,14 @@ class Candidate:
             "signature": _either(e.chrf_signature for e in evaluations),
             "bleu_signature": _either(e.bleu.signature for e in evaluations),
             "test_set": _either(e.test_set for e in evaluations),
-            **({"pairs": by_pair} if len(by_pair) > 1 else {}),
+            **({"pairs": by_pair} if len(by_pair) > 1 else _further_of(self.measured[0])),
             "train_s": round(self.fit.seconds, 1),
             "train_tok_s": round(self.fit.tok_s, 1),
             "train_steps": self.fit.steps,
             "peak_rss_gb": round(self.fit.peak_rss_gb, 2),
             "segments": self.data.split,
             "dropped": self.data.clean["dropped"],
+            "conversion": converted and converted.model_dump(mode="json"),
             "gate": self.gate.model_dump(mode="json"),
             "samples": [
                 {"source": r.source, "translation": r.candidate, "reference": r.reference}
@@ -99,7 +101,27 @@ def figures_of(measured: Measured) -> dict[str, Any]:
         "signature": evaluation.chrf_signature,
         "bleu_signature": evaluation.bleu.signature,
         "test_set": evaluation.test_set,
+        **_further_of(measured),
     }
+
+
+def _further_of(measured: Measured) -> dict[str, Any]:
+    evaluation = measured.evaluation
+    figures: dict[str, Any] = {}
+    if evaluation.over_zero_shot is not None:
+        figures["zero_shot_asked"] = measured.zero_shot_asked
+        figures["zero_shot_chrf"] = round(evaluation.over_zero_shot.other, 2)
+    if evaluation.further:
+        figures["further"] = {
+            one.metric: {
+                "value": round(one.value, 2),
+                "base": round(one.base, 2),
+                "zero_shot": None if one.zero_shot is None else round(one.zero_shot, 2),
+                "signature": one.signature,
+            }
+            for one in evaluation.further
+        }
+    return figures
 
 
 def _either(texts: Iterable[str]) -> str:

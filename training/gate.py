@@ -25,6 +25,12 @@ class GateRule(Section):
     max_p_value: float = Field(
         default=0.05, gt=0, le=0.05, description="at most 0.05: chance that it is not better"
     )
+    max_conversion_error: float = Field(
+        default=0.3,
+        gt=0,
+        le=1,
+        description="share of the trained change that the LoRA which is served for it may miss",
+    )
 
 
 def judge(evaluations: Mapping[LanguagePair, Evaluation], mean: Comparison, rule: GateRule) -> Gate:
@@ -32,7 +38,7 @@ def judge(evaluations: Mapping[LanguagePair, Evaluation], mean: Comparison, rule
 
     The gain and its significance are asked of `mean`, over the base and over all pairs; of each
     pair, that it is not significantly worse than the base or the version in use, and better than
-    copying.
+    copying; and significantly better than the base without examples, where that is measured.
     """
     several = len(evaluations) > 1
     over = f"the base, on average over {len(evaluations)} pairs" if several else "the base"
@@ -58,6 +64,9 @@ def _against_pair(evaluation: Evaluation, *, several: bool) -> list[str]:
     against = []
     if several and over_base.gain_ci95[1] < 0:
         against.append(f"{_gain(over_base, 'the base')}: significantly worse")
+    over_bare = evaluation.over_zero_shot
+    if over_bare is not None and over_bare.gain_ci95[0] <= 0:
+        against.append(f"{_gain(over_bare, 'the base without examples')}: not significantly better")
     if over_copy.gain <= 0:
         against.append(f"{_gain(over_copy, 'copying the source')}; it must be better")
     if over_current is not None and over_current.gain_ci95[1] < 0:

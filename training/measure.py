@@ -33,6 +33,7 @@ class Measured:
     base_asked: str
     rows: tuple[Row, ...]
     golden: tuple[Golden, ...]
+    zero_shot_asked: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,12 @@ def held_out(recipe: Recipe, data: Prepared) -> list[HeldOut]:
     ]
 
 
-def steps_over(texts: Sequence[HeldOut], *, current: bool) -> int:
+def steps_over(recipe: Recipe, texts: Sequence[HeldOut], *, current: bool) -> int:
     """Return how many segments `assess_all` decodes, for a progress bar."""
-    return sum(steps_of(test=len(t.test), dev=len(t.dev), current=current) for t in texts)
+    systems, bases = (2 if current else 1), (2 if recipe.evaluate.zero_shot else 1)
+    return sum(
+        steps_of(test=len(t.test), dev=len(t.dev), systems=systems, bases=bases) for t in texts
+    )
 
 
 def assess_all(
@@ -90,8 +94,9 @@ def _measured(recipe: Recipe, text: HeldOut, assessed: Assessed) -> Measured:
     name = name_of_test_set(recipe, text.test, text.pair)
     return Measured(
         pair=text.pair,
-        evaluation=score(outputs, language=text.pair.target, test_set=name),
+        evaluation=score(outputs, language=text.pair.target, test_set=name, task=recipe.task),
         base_asked=f"{recipe.evaluate.shots} examples {assessed.base_asked}",
+        zero_shot_asked=assessed.zero_shot_asked and f"no example {assessed.zero_shot_asked}",
         rows=tuple(Row(*texts) for texts in zip(*columns, strict=True)),
         golden=assessed.golden,
     )

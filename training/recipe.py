@@ -27,6 +27,7 @@ from training.sampling import SamplingRule
 from training.section import Section
 from training.split import SplitRule
 from training.strict_yaml import Document, Fault, line_of, parse
+from training.task import Task
 
 SHIPPED: Final = Path(__file__).parent / "recipes"
 _R = TypeVar("_R", bound="Recipe")
@@ -73,6 +74,10 @@ class EvaluateSection(Section):
         default=120, description="at most so many of the test part, or all"
     )
     shots: int = Field(default=3, ge=0, le=32, description="examples that the base is shown")
+    zero_shot: bool | None = Field(
+        default=None,
+        description="measure the base without examples, too; if not said, of summaries only",
+    )
     samples: int = Field(default=12, ge=0, description="translations shown in the report")
     batch_size: int = Field(default=32, ge=1, description="segments decoded together")
 
@@ -93,20 +98,23 @@ class Recipe(Section):
         description="what an adapter with the id domain-mul translates, the first by default",
         examples=["[en-de, en-fr, fr-en]"],
     )
+    task: Task = Field(
+        default="translation", description="decides the rules of cleaning, metrics and baselines"
+    )
     licence: str = Field(min_length=1, description="of the adapter", examples=["BSD-3-Clause"])
     base: str = Field(default="gemma3-270m", description="name or folder of the base model")
     limitations: str = Field(default="", description="what users of the adapter must know")
     data: tuple[Source, ...] = Field(
         min_length=1, strict=False, examples=["[{jsonl: pairs.jsonl, licence: CC0-1.0}]"]
     )
-    clean: CleanRules = CleanRules()
+    clean: CleanRules = Field(default=CleanRules(), validate_default=True)
     split: SplitRule = SplitRule()
     sampling: SamplingRule = SamplingRule()
     prompt: PromptSection = PromptSection()
     decoding: Decoding = Decoding()
     method: Method = LoraMethod()
     schedule: Schedule = Field(default=Schedule(), validate_default=True)
-    evaluate: EvaluateSection = EvaluateSection()
+    evaluate: EvaluateSection = Field(default=EvaluateSection(), validate_default=True)
     gate: GateRule = GateRule()
     seed: int = Field(default=0, ge=0)
     _folder: Path = PrivateAttr(default=Path())
@@ -141,6 +149,19 @@ class Recipe(Section):
             return schedule
         # Here, so that digest, manifest and report name the rate that was used.
         return schedule.model_copy(update={"learning_rate": learning_rate_of(method)})
+
+    @field_validator("clean")
+    @classmethod
+    def _rules_of_task(cls, rules: CleanRules, info: ValidationInfo) -> CleanRules:
+        return rules.for_task(info.data.get("task", "translation"))
+
+    @field_validator("evaluate")
+    @classmethod
+    def _baselines_of_task(cls, section: EvaluateSection, info: ValidationInfo) -> EvaluateSection:
+        if section.zero_shot is not None:
+            return section
+        is_asked = info.data.get("task") == "summarization" and section.shots > 0
+        return section.model_copy(update={"zero_shot": is_asked})
 
     @field_validator("sampling")
     @classmethod

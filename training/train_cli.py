@@ -128,16 +128,18 @@ def _json(outcome: Outcome) -> dict[str, object]:
 
 
 def _show_scores(figures: dict[str, Any], title: str) -> None:
-    base = [f"{figures['base_chrf']:.1f}", f"{figures['base_bleu']:.1f}"]
-    print_table(
-        ["system", "chrF++", "BLEU"],
-        [
-            ["adapter", f"{figures['chrf']:.1f}", f"{figures['bleu']:.1f}"],
-            [f"base, {figures['base_asked']}", *base],
-            ["source copied", f"{figures['copy_chrf']:.1f}", ""],
-        ],
-        title=title,
-    )
+    further = figures.get("further", {})
+
+    def row(name: str, prefix: str, column: str) -> list[str]:
+        own = [figures.get(f"{prefix}{metric}") for metric in ("chrf", "bleu")]
+        values = [*own, *(scores.get(column) for scores in further.values())]
+        return [name, *("" if value is None else f"{value:.1f}" for value in values)]
+
+    rows = [row("adapter", "", "value"), row(f"base, {figures['base_asked']}", "base_", "base")]
+    if "zero_shot_chrf" in figures:
+        rows.append(row(f"base, {figures['zero_shot_asked']}", "zero_shot_", "zero_shot"))
+    rows.append(row("source copied", "copy_", "copy"))
+    print_table(["system", "chrF++", "BLEU", *further], rows, title=title)
 
 
 def _show(outcome: Outcome) -> None:

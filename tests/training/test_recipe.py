@@ -164,7 +164,7 @@ def test_shipped_recipes_are_valid_and_named_for_their_id(path: Path) -> None:
 
 
 def test_there_are_shipped_recipes() -> None:
-    assert {"jupyter-en-fr", "jupyter-en-de", "jupyter-mul"} <= {
+    assert {"jupyter-en-fr", "jupyter-en-de", "jupyter-mul", "summaries-en-fr"} <= {
         path.stem for path in SHIPPED.glob("*.yaml")
     }
 

@@ -15,7 +15,7 @@ from adapters.ids import LanguagePair
 from adapters.manifest import Pair
 from training.corpus.catalogues import find_catalogues
 from training.corpus.gettext import read_gettext
-from training.corpus.jsonl import read_jsonl
+from training.corpus.jsonl import Columns, read_jsonl
 from training.corpus.segment import Segment
 from training.corpus.tsv import read_tsv
 from training.section import Section
@@ -33,6 +33,11 @@ class Source(Section):
     )
     jsonl: str | None = Field(default=None, description="a JSON Lines file")
     tsv: str | None = Field(default=None, description="a tab-separated file")
+    columns: Columns | None = Field(
+        default=None,
+        description="keys of the texts in a JSON Lines file, for example "
+        "{source: english_text, target: french_summary}",
+    )
     pair: Pair | None = Field(
         default=None,
         description="languages of the files, if not the adapter's; they may be reversed",
@@ -56,6 +61,10 @@ class Source(Section):
             raise ValueError(
                 "needs exactly one of gettext, jsonl and tsv, "
                 f"found {' and '.join(given) or 'none'}"
+            )
+        if self.columns is not None and not self.jsonl:
+            raise ValueError(
+                "`columns` are of a jsonl source; a TSV file names its own in a header"
             )
         return self
 
@@ -92,7 +101,7 @@ class Source(Section):
     def _read_file(self, path: Path, pair: LanguagePair) -> Iterator[Segment]:
         if self.gettext:
             return read_gettext(path)
-        return read_jsonl(path, pair) if self.jsonl else read_tsv(path, pair)
+        return read_jsonl(path, pair, self.columns) if self.jsonl else read_tsv(path, pair)
 
 
 def digest_of(files: list[Path]) -> str:

@@ -16,6 +16,7 @@ from adapters.prompt import LANGUAGE_NAMES
 from training.candidate import Candidate
 from training.evaluate.bootstrap import RESAMPLES
 from training.methods.config import Method
+from training.methods.conversion import told
 from training.methods.served import name_of
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -48,12 +49,14 @@ def render(candidate: Candidate, name: str) -> str:
 def _values(candidate: Candidate) -> dict[str, Any]:
     recipe, data = candidate.recipe, candidate.data
     dropped = data.clean["dropped"].items()
+    conversion = candidate.fit.conversion
     languages = [code for pair in recipe.pairs for code in (pair.source, pair.target)]
     return {
         **{field.name: getattr(candidate, field.name) for field in fields(candidate)},
-        "samples_of": candidate.samples_of,
         "method": _method(recipe.method),
-        "made": _made(recipe.method),
+        "conversion": conversion and told(conversion),
+        "samples_of": candidate.samples_of,
+        "made": _made(recipe.method, conversion.rank if conversion else None),
         "served": candidate.served,
         "languages": list(dict.fromkeys(languages)),
         "named": _named,
@@ -71,8 +74,8 @@ def _method(method: Method) -> str:
     return ", ".join([name_of(method), *(f"{n} {v:g}" for n, v in numbers if v is not None)])
 
 
-def _made(method: Method) -> str:
-    rank = getattr(method, "rank", None)
+def _made(method: Method, converted_rank: int | None) -> str:
+    rank = converted_rank or getattr(method, "rank", None)
     adapter = f"a LoRA adapter (rank {rank}) on" if rank else f"an adapter ({method.kind}) on"
     return _MADE.get(method.kind, adapter)
 
@@ -85,6 +88,11 @@ def _named(pair: LanguagePair) -> str:
 def _listed(names: Sequence[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
+
+
+def _method(method: Method) -> str:
+    numbers = [(name, getattr(method, name, None)) for name in ("rank", "alpha")]
+    return ", ".join([name_of(method), *(f"{n} {v:g}" for n, v in numbers if v is not None)])
 
 
 def loss_chart(

@@ -25,6 +25,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from adapters.errors import TrainingFailed
 from training.encode import Encoded
 from training.fit.callbacks import Meter, Stop, stop_on_interrupt
+from training.fit.handover import hand_over
 from training.fit.result import FitResult, OnProgress
 from training.fit.schedule import Schedule
 from training.fit.trainer import LabelTrainer
@@ -32,7 +33,7 @@ from training.methods.adalora import MoveRanks
 from training.methods.attach import Adapted, attach, load_base
 from training.methods.config import AdaLoraMethod, Method
 from training.methods.rates import learning_rate_of
-from training.methods.save import save, target_modules
+from training.methods.save import target_modules
 
 _PACKAGES: Final = ("torch", "transformers", "peft", "trl")
 # CorDA's covariances settle with a few thousand tokens on models of this size.
@@ -66,6 +67,8 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
 ) -> FitResult:
     """Train on `train` and write what came of it to `out/adapter`; checkpoints beside it.
 
+    Where that is a LoRA in place of what was trained, `out/trained` is the latter as PEFT saves it.
+
     With `resume`, goes on from the last checkpoint there; without, starts anew. Asks no network.
     The base stays frozen in its own precision, the adapter is trained in float32 and saved in
     the base's precision: servers cast it to that anyway, so what is evaluated is what is served.
@@ -90,7 +93,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
         trainer.train(resume_from_checkpoint=checkpoint)
     seconds = time.monotonic() - started
     _check_finite(trainer.adapted)
-    folder = save(trainer.adapted, base, out / "adapter")
+    folder, conversion = hand_over(trainer.adapted, method, base, out, dev or train)
     return FitResult(
         adapter_folder=folder,
         seconds=seconds,
@@ -103,6 +106,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
         target_modules=target_modules(folder),
         peak_rss_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        conversion=conversion,
     )
 
 
