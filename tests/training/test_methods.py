@@ -54,7 +54,7 @@ def untrained(base: Path, rows: Sequence[Encoded]) -> float:
             float(model(torch.tensor([row.input_ids]), labels=label).loss)
             for row, label in zip(rows, labels, strict=True)
         ]
-    return sum(map(mul, losses, counts)) / sum(counts)
+    return float(sum(map(mul, losses, counts)) / sum(counts))
 
 
 @pytest.fixture(autouse=True)

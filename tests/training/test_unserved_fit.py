@@ -1,4 +1,4 @@
-"""What is not a LoRA trains through the same fit: checkpoints, precision, memory, and whole runs."""
+"""What is not a LoRA trains through the same fit: checkpoints, precision, whole runs."""
 
 from __future__ import annotations
 
