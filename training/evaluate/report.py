@@ -90,11 +90,6 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _method(method: Method) -> str:
-    numbers = [(name, getattr(method, name, None)) for name in ("rank", "alpha")]
-    return ", ".join([name_of(method), *(f"{n} {v:g}" for n, v in numbers if v is not None)])
-
-
 def loss_chart(
     losses: Sequence[tuple[int, float]], dev_losses: Sequence[tuple[int, float]]
 ) -> Markup:
