@@ -16,25 +16,27 @@ from typing import Any
 from adapters.base_model import BaseModelRef, read_card, read_config
 from adapters.console import note, progress
 from adapters.errors import AdapterNotFound, NotServable
-from adapters.ids import AdapterRef
+from adapters.ids import AdapterRef, LanguagePair
 from adapters.locations import bases_root, cache_root
 from adapters.manifest import Conversion
 from adapters.registry import Published, Registry
 from adapters.tokenizer import BaseTokenizer
 from training import prepare
-from training.assess import Assessed, Systems, examples_from, name_of_test_set, steps_of
+from training.assess import Assessed, Systems
 from training.base_models import resolve_base
-from training.candidate import Candidate, Row
+from training.candidate import Candidate
 from training.encode import Encoder
 from training.evaluate.report import write_report
-from training.evaluate.scores import Evaluation, score
+from training.evaluate.scores import mean_over_base
 from training.fit.result import FitProgress, FitResult
 from training.gate import judge
+from training.measure import HeldOut, assess_all, held_out, measured, steps_over
 from training.methods.conversion import check_conversion, told
 from training.methods.served import how_served
 from training.publish import publish
 from training.recipe import Recipe
 from training.run_folder import RunFolder, open_run
+from training.sampling import sample
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,13 @@ def _say_how_served(recipe: Recipe, base: Path, *, publish: bool) -> None:
 def _candidate(this: _Run, current: Published | None) -> Candidate:
     data = _data(this)
     fitted = _fit(this, data)
-    assessed, evaluation = _evaluate(this, data, fitted, current)
-    gate = judge(evaluation, this.recipe.gate)
+    texts = held_out(this.recipe, data)
+    assessed = _assess(this, texts, fitted, current)
+    found = measured(this.recipe, texts, assessed)
+    mean = mean_over_base([assessed[text.pair].outputs for text in texts])
+    gate = judge({m.pair: m.evaluation for m in found}, mean, this.recipe.gate)
     if this.options.force and not gate.passed:
         gate = gate.model_copy(update={"forced": True})
-    outputs = assessed.outputs
-    columns = (outputs.sources, outputs.references, outputs.candidate, outputs.base)
     return Candidate(
         recipe=this.recipe,
         base=this.reference,
@@ -123,10 +126,8 @@ def _candidate(this: _Run, current: Published | None) -> Candidate:
         base_licence=str(read_card(this.base).get("licence") or ""),
         data=data.report,
         fit=fitted,
-        evaluation=evaluation,
-        base_asked=f"{this.recipe.evaluate.shots} examples {assessed.base_asked}",
-        rows=tuple(Row(*texts) for texts in zip(*columns, strict=True)),
-        golden=assessed.golden,
+        measured=found,
+        over_base=mean,
         gate=gate,
         hardware=hardware(),
     )
@@ -139,6 +140,8 @@ def _data(this: _Run) -> prepare.Prepared:
     data = prepare.prepare(this.recipe)
     prepare.write(data, this.folder.data)
     note(f"data: {len(data.train)} train, {len(data.dev)} dev, {len(data.test)} test segments")
+    for line in data.report.lost():
+        note(f"data: {line}")
     return data
 
 
@@ -158,7 +161,8 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
         tokenizer=BaseTokenizer.load(this.base),
         max_length=recipe.schedule.max_length,
     )
-    train, report = encoder.encode_all(data.train)
+    rows = sample(data.train, recipe.sampling, seed=recipe.seed)
+    train, report = encoder.encode_all(rows)
     dev, _ = encoder.encode_all(data.dev)
     if report.too_long:
         note(f"fit: {report.too_long} pairs are over {recipe.schedule.max_length} tokens, left out")
@@ -194,27 +198,21 @@ def _checked(this: _Run, fitted: FitResult) -> FitResult:
     return fitted
 
 
-def _evaluate(
-    this: _Run, data: prepare.Prepared, fitted: FitResult, current: Published | None
-) -> tuple[Assessed, Evaluation]:
-    recipe = this.recipe
-    test = data.test[: recipe.evaluate.segments]
+def _assess(
+    this: _Run, texts: list[HeldOut], fitted: FitResult, current: Published | None
+) -> dict[LanguagePair, Assessed]:
     against = current.manifest.digest if current else None
     body = this.folder.result("outputs")
     if body is not None and body["against"] == against:
         note("evaluate: translated before")
-        assessed = Assessed.from_json(body)
-    else:
-        examples = examples_from(data.train, recipe.evaluate.shots)
-        total = steps_of(test=len(test), dev=len(data.dev), current=current is not None)
-        with progress("evaluate", total=total) as advance:
-            systems = Systems(recipe, this.base, fitted.adapter_folder, current, advance)
-            assessed = systems.assess(test, data.dev, examples)
-        this.folder.finish("outputs", {**assessed.to_json(), "against": against})
-    evaluation = score(
-        assessed.outputs, language=recipe.pair.target, test_set=name_of_test_set(recipe, test)
-    )
-    return assessed, evaluation
+        return {text.pair: Assessed.from_json(body[str(text.pair)]) for text in texts}
+    total = steps_over(this.recipe, texts, current=current is not None)
+    with progress("evaluate", total=total) as advance:
+        systems = Systems(this.recipe, this.base, fitted.adapter_folder, current, advance)
+        assessed = assess_all(systems, texts, shots=this.recipe.evaluate.shots)
+    by_pair = {str(pair): outputs.to_json() for pair, outputs in assessed.items()}
+    this.folder.finish("outputs", {**by_pair, "against": against})
+    return assessed
 
 
 def _current(registry: Registry, recipe: Recipe, base: BaseModelRef) -> Published | None:
