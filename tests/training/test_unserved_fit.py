@@ -111,6 +111,17 @@ def test_recomputing_activations_gives_the_same_weights(name: str, tmp_path: Pat
     )
 
 
+@pytest.mark.parametrize("name", ["prefix", "prompt", "bottleneck", "full"])
+def test_trls_own_loss_gives_the_same_weights(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tiny.write_base(tmp_path / "base", "gemma")
+    ours = train(base, tmp_path / "ours", KINDS[name])
+    # As on a GPU, where TRL scores labels only by itself.
+    monkeypatch.setattr("training.fit.trainer.can_score_labels_only", lambda _: False)
+    assert_equal(weights(ours), weights(train(base, tmp_path / "trl", KINDS[name])))
+
+
 @pytest.mark.parametrize("embeddings", [False, True])
 def test_full_fine_tuning_of_a_bf16_base_trains_in_float32(
     embeddings: bool, tmp_path: Path

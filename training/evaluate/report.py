@@ -12,7 +12,6 @@ import jinja2
 from markupsafe import Markup
 
 from adapters.ids import LanguagePair
-from adapters.manifest import Conversion
 from adapters.prompt import LANGUAGE_NAMES
 from training.candidate import Candidate
 from training.evaluate.bootstrap import RESAMPLES
@@ -57,11 +56,7 @@ def _values(candidate: Candidate) -> dict[str, Any]:
         "method": _method(recipe.method),
         "conversion": conversion and told(conversion),
         "samples_of": candidate.samples_of,
-<<<<<<< HEAD
-        "made": _made(recipe.method, conversion),
-=======
         "made": _made(recipe.method, conversion.rank if conversion else None),
->>>>>>> unserved
         "served": candidate.served,
         "languages": list(dict.fromkeys(languages)),
         "named": _named,
@@ -79,13 +74,8 @@ def _method(method: Method) -> str:
     return ", ".join([name_of(method), *(f"{n} {v:g}" for n, v in numbers if v is not None)])
 
 
-<<<<<<< HEAD
-def _made(method: Method, conversion: Conversion | None) -> str:
-    rank = conversion.rank if conversion else getattr(method, "rank", None)
-=======
 def _made(method: Method, converted_rank: int | None) -> str:
     rank = converted_rank or getattr(method, "rank", None)
->>>>>>> unserved
     adapter = f"a LoRA adapter (rank {rank}) on" if rank else f"an adapter ({method.kind}) on"
     return _MADE.get(method.kind, adapter)
 

@@ -87,7 +87,7 @@ def _save_model(adapted: Adapted, base: Path, draft: Path, precision: torch.dtyp
     model: Any = adapted.model
     cast: dict[int, torch.Tensor] = {}  # by address, so that tied tensors stay one
     state = {
-        name: cast.setdefault(t.data_ptr(), t.to(precision))
+        name: cast.setdefault(t.data_ptr(), t.to(precision) if t.is_floating_point() else t)
         for name, t in model.state_dict().items()
     }
     model.save_pretrained(draft, state_dict=state)
