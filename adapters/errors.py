@@ -22,6 +22,7 @@ DragomanError
 ├── RecipeInvalid             a training recipe with errors, all of them listed
 ├── DataInvalid               a data file that cannot be read, with file and line
 ├── TrainingFailed            a run that cannot go on
+│   └── OutOfMemory           a run that needs more memory than there is
 ├── GateFailed                a candidate that did not beat the base
 ├── SettingsInvalid           server settings with errors, all of them listed
 ├── RequestInvalid            a request that contradicts the adapter's contract
@@ -177,6 +178,12 @@ class TrainingFailed(DragomanError):
     """A run that cannot go on."""
 
     code = "training_failed"
+
+
+class OutOfMemory(TrainingFailed):
+    """A run that needs more memory than there is."""
+
+    code = "out_of_memory"
 
 
 class GateFailed(DragomanError):

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import dragoman
-from adapters.errors import GateFailed
+from adapters.errors import GateFailed, OutOfMemory
 from adapters.ids import AdapterId, AdapterRef
 from adapters.registry import FileRegistry
 from adapters.tokenizer import BaseTokenizer
@@ -36,6 +36,11 @@ class World:
     decodes: list[str | None] = field(default_factory=list)
     good: bool = True
     interrupt: bool = False
+    too_large: bool = False
+
+    def admit(self, recipe: Recipe, base: Path, *, allow: bool) -> None:
+        if self.too_large and not allow:
+            raise OutOfMemory("needs 9 GB, and 1 GB is available")
 
     def fit(self, train: Sequence[Any], *rest: Any, **options: Any) -> Any:
         out = rest[4]
@@ -83,6 +88,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(FakeGenerator, "world", made, raising=False)
     fit, generate = SimpleNamespace(fit=made.fit), SimpleNamespace(Generator=FakeGenerator)
     monkeypatch.setitem(sys.modules, "training.fit.run", fit)
+    # What torch would count: the tiny base is of no architecture that it knows.
+    monkeypatch.setattr("training.plan.refusal.refuse_beyond_memory", made.admit)
+    monkeypatch.setattr("training.plan.speed.remember", lambda *_, **__: None)
     monkeypatch.setitem(sys.modules, "training.evaluate.generate", generate)
     return made
 
@@ -136,6 +144,20 @@ def test_a_failed_gate_publishes_nothing_and_keeps_the_run(
     assert forced is not None
     assert forced.manifest.gate is not None
     assert forced.manifest.gate.forced
+
+
+def test_a_refused_run_has_written_nothing(
+    world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    world.too_large = True
+    recipe, out = Recipe.load(str(recipe_file)), tmp_path / "run"
+    with pytest.raises(OutOfMemory):
+        run(recipe, registry, Options(out))
+    assert not out.exists()
+    assert run(recipe, registry, Options(out, allow_memory=True)).folder == out
+    again = run(recipe, registry, Options(out, resume=True))  # nothing is left to train
+    assert len(world.fits) == 1
+    assert again.summary["id"] == "ui-en-fr"
 
 
 def test_a_resumed_run_does_no_finished_phase_again(

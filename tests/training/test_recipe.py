@@ -122,7 +122,8 @@ def test_a_reversed_pair_of_a_source_is_allowed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_recipes_are_valid_and_named_for_their_id(path: Path) -> None:
-    assert str(Recipe.load(path.stem).id) == path.stem
+    # A prefix says how it is trained where several recipes make the same adapter.
+    assert path.stem.removeprefix("qlora-") == str(Recipe.load(path.stem).id)
 
 
 def test_there_are_shipped_recipes() -> None:
