@@ -80,7 +80,7 @@ def load_base(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=getattr(method, "double_quantize", True),
-            bnb_4bit_compute_dtype=torch.bfloat16,
+            bnb_4bit_compute_dtype=torch.bfloat16 if dtype == "auto" else getattr(torch, dtype),
         )
     elif quantize == "int8":
         options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)

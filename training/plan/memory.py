@@ -74,7 +74,8 @@ def estimate(
     return Memory(
         weights=_frozen_bytes(counts, method, frozen),
         trained=4.0 * counts.trainable,
-        gradients=4.0 * counts.trainable,
+        # While gradients accumulate, those before a batch are kept in case that it does not fit.
+        gradients=(8.0 if schedule.gradient_accumulation > 1 else 4.0) * counts.trainable,
         optimizer=(2.0 if small_states else 8.0) * counts.trainable,
         activations=_activations(counts, method, schedule, largest.tokens)
         # Autocast keeps a copy of each trained weight in the base's precision for the pass.
