@@ -39,6 +39,7 @@ class Candidate:
         """Return the run in figures: summary.json. Scores are means of all pairs."""
         versus, evaluations = self.over_base, [m.evaluation for m in self.measured]
         by_pair = {str(m.pair): figures_of(m) for m in self.measured}
+        converted = self.fit.conversion
         return {
             "id": str(self.recipe.id),
             "base": str(self.base),
@@ -60,6 +61,7 @@ class Candidate:
             "peak_rss_gb": round(self.fit.peak_rss_gb, 2),
             "segments": self.data.split,
             "dropped": self.data.clean["dropped"],
+            "conversion": converted and converted.model_dump(mode="json"),
             "gate": self.gate.model_dump(mode="json"),
             "samples": [
                 {"source": r.source, "translation": r.candidate, "reference": r.reference}

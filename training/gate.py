@@ -25,6 +25,12 @@ class GateRule(Section):
     max_p_value: float = Field(
         default=0.05, gt=0, le=0.05, description="at most 0.05: chance that it is not better"
     )
+    max_conversion_error: float = Field(
+        default=0.3,
+        gt=0,
+        le=1,
+        description="share of the trained change that the LoRA which is served for it may miss",
+    )
 
 
 def judge(evaluations: Mapping[LanguagePair, Evaluation], mean: Comparison, rule: GateRule) -> Gate:

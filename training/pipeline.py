@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.base_model import BaseModelRef, read_card
+from adapters.base_model import BaseModelRef, read_card, read_config
 from adapters.console import note, progress
-from adapters.errors import AdapterNotFound
+from adapters.errors import AdapterNotFound, NotServable
 from adapters.ids import AdapterRef, LanguagePair
 from adapters.locations import bases_root, cache_root
+from adapters.manifest import Conversion
 from adapters.registry import Published, Registry
 from adapters.tokenizer import BaseTokenizer
 from training import prepare
@@ -31,6 +32,8 @@ from training.evaluate.scores import mean_over_base
 from training.fit.result import FitProgress, FitResult
 from training.gate import judge
 from training.measure import HeldOut, assess_all, held_out, measured, steps_over
+from training.methods.conversion import check_conversion, told
+from training.methods.served import how_served
 from training.publish import publish
 from training.recipe import Recipe
 from training.run_folder import RunFolder, open_run
@@ -77,6 +80,7 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
     if is_text and options.publish:
         refuse_to_publish(recipe)
     base = resolve_base(recipe.base, root=bases_root(), say=note)
+    _say_how_served(recipe, base, publish=options.publish)
     reference = BaseModelRef.read(base)
     identity = {
         "recipe": recipe.digest,
@@ -106,6 +110,19 @@ def _read_text(this: _Run) -> Outcome:
     summary = summary_of(this.recipe, this.reference, data, fitted, found)
     this.folder.finish("summary", summary)
     return Outcome(summary, this.folder.root, None)
+
+
+def _say_how_served(recipe: Recipe, base: Path, *, publish: bool) -> None:
+    """Note how the result will be served. Raises NotServable if it cannot be published."""
+    served = how_served(recipe.method, str(read_config(base).get("model_type")))
+    if publish and not served.as_adapter:
+        raise NotServable(
+            f"{recipe.id}: served {served.way} ({served.why}), so it cannot be published as an "
+            "adapter; train it without --publish and merge it (`dragoman adapters merge`), or "
+            "choose a method and a base that are served (method.kind: lora on "
+            f"{Recipe.model_fields['base'].default})"
+        )
+    note(f"served: {served.way} ({served.why})")
 
 
 def _candidate(this: _Run, current: Published | None) -> Candidate:
@@ -147,7 +164,10 @@ def _data(this: _Run) -> prepare.Prepared:
 def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
     if (body := this.folder.result("fit")) is not None and this.folder.adapter.is_dir():
         note("fit: done before")
-        return FitResult(**{**body, "adapter_folder": this.folder.adapter})
+        converted = body.get("conversion")
+        conversion = Conversion(**converted) if converted else None
+        body |= {"adapter_folder": this.folder.adapter, "conversion": conversion}
+        return _checked(this, FitResult(**body))
     from training.fit.run import fit
 
     recipe = this.recipe
@@ -168,10 +188,23 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
             resume=this.options.resume,
             on_progress=on_progress,
         )
-    body = dataclasses.asdict(fitted) | {"adapter_folder": str(fitted.adapter_folder)}
+    conversion = fitted.conversion
+    body = dataclasses.asdict(fitted) | {
+        "adapter_folder": str(fitted.adapter_folder),
+        "conversion": conversion and conversion.model_dump(mode="json"),
+    }
     this.folder.finish("fit", body)
     _release_memory()
     note(f"fit: {fitted.steps} steps in {fitted.seconds:.0f} s, {fitted.tok_s:.0f} tok/s")
+    return _checked(this, fitted)
+
+
+def _checked(this: _Run, fitted: FitResult) -> FitResult:
+    """Return `fitted` unless its conversion lost more than the recipe allows."""
+    if fitted.conversion is not None:
+        note(f"adapter: {told(fitted.conversion)}")
+        limit = this.recipe.gate.max_conversion_error
+        check_conversion(fitted.conversion, limit, trained=str(this.folder.trained))
     return fitted
 
 

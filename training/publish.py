@@ -11,6 +11,7 @@ from adapters.ids import STABLE
 from adapters.manifest import CONFIG_FILE, AdapterManifest, Training, Weights, hash_files
 from adapters.registry import Published, Registry
 from training.candidate import Candidate
+from training.methods.served import name_of
 
 
 def publish(candidate: Candidate, registry: Registry, *, force: bool = False) -> Published:
@@ -48,12 +49,13 @@ def draft_of(candidate: Candidate) -> AdapterManifest:
         weights=weights_of(fit.adapter_folder),
         training=Training(
             recipe=recipe.model_dump(mode="json"),
-            method=recipe.method.kind,
+            method=name_of(recipe.method),
             seed=recipe.seed,
             seconds=round(fit.seconds, 1),
             hardware=candidate.hardware,
             versions=fit.versions,
             data=candidate.data.sources,
+            conversion=fit.conversion,
         ),
         scores=tuple(score for m in candidate.measured for score in m.evaluation.scores()),
         golden=candidate.measured[0].golden,  # servers ask it in the first pair

@@ -17,8 +17,9 @@ from adapters.manifest import Decoding, Id, Pair
 from adapters.prompt import Example, PromptFormat
 from training.clean.rules import CleanRules
 from training.corpus.source import Source
-from training.fit.config import LoraMethod, Schedule
+from training.fit.schedule import Schedule
 from training.gate import GateRule
+from training.methods.config import LoraMethod, Method
 from training.objective import Objective, Sft
 from training.recipe_faults import faults_of, with_overrides
 from training.recipe_pairs import check_pairs, check_sampling, check_sources, check_texts
@@ -114,7 +115,7 @@ class Recipe(Section):
     sampling: SamplingRule = SamplingRule()
     prompt: PromptSection = PromptSection()
     decoding: Decoding = Decoding()
-    method: LoraMethod = LoraMethod()
+    method: Method = LoraMethod()
     schedule: Schedule = Schedule()
     evaluate: EvaluateSection = Field(default=EvaluateSection(), validate_default=True)
     gate: GateRule = GateRule()
@@ -172,7 +173,7 @@ class Recipe(Section):
 
     @property
     def folder(self) -> Path:
-        """Where relative paths of the recipe start: the folder of its file."""
+        """Where relative paths of the recipe start."""
         return self._folder
 
     @property
@@ -182,10 +183,11 @@ class Recipe(Section):
         return hashlib.sha256(body.encode()).hexdigest()
 
     @classmethod
-    def load(cls, name: str, *, overrides: Sequence[str] = ()) -> Self:
+    def load(cls, name: str, *, overrides: Sequence[str] = (), folder: Path | None = None) -> Self:
         """Return the recipe in file `name`, or the shipped one of that name.
 
-        `overrides` are `dotted.key=value`. Raises RecipeInvalid with every fault at once, each
+        `overrides` are `dotted.key=value`; relative paths start at `folder`, without one at the
+        recipe's own. Raises RecipeInvalid with every fault at once, each
         with its line and how to mend it.
         """
         path = find_recipe(name)
@@ -196,7 +198,7 @@ class Recipe(Section):
         recipe, faults = _validate(cls, with_overrides(document, overrides))
         if recipe is None:
             raise RecipeInvalid("\n".join(map(str, sorted(faults, key=line_of))))
-        recipe._folder = path.parent.resolve()
+        recipe._folder = (folder or path.parent).resolve()
         return recipe
 
 

@@ -23,6 +23,16 @@ Overrides = Annotated[
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")
 ]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Relative paths in the recipe start here, not at its own folder.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
@@ -30,6 +40,7 @@ def train(
     recipe: RecipeName,
     *,
     overrides: Overrides = None,
+    data: DataFolder = None,
     registry: Annotated[Path | None, typer.Option(help="Registry to publish to.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder, instead of the cache's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
@@ -56,7 +67,7 @@ def train(
     if force and not publish:
         raise typer.BadParameter("--force only means something together with --publish")
     # Read before the start below, so that a broken recipe is told at once.
-    config = Recipe.load(recipe, overrides=changes)
+    config = Recipe.load(recipe, overrides=changes, folder=data)
     _restart_with_fast_libraries()
     # On import it warns that 4-bit kernels are missing, which no run here uses.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -23,9 +23,10 @@ from tests.integration.harness import USER
 from training.corpus.segment import Segment
 from training.encode import Encoder
 from training.evaluate.generate import Generator
-from training.fit.config import LoraMethod, Schedule
 from training.fit.result import FitResult
 from training.fit.run import fit
+from training.fit.schedule import Schedule
+from training.methods.config import LoraMethod
 
 SOURCES = (
     "Open the file.", "Close all tabs", "Kernel", "Run cell", "A new notebook was created.",

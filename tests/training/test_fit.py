@@ -13,11 +13,12 @@ from safetensors.torch import load_file
 
 from adapters.errors import TrainingFailed
 from tests.training import tiny
-from training.fit import run
 from training.fit.batches import LengthGrouped
-from training.fit.config import LoraMethod, Schedule
 from training.fit.result import FitProgress, FitResult
 from training.fit.run import fit
+from training.fit.schedule import Schedule
+from training.methods.attach import Adapted
+from training.methods.config import LoraMethod
 
 pytestmark = pytest.mark.train
 
@@ -142,10 +143,10 @@ def test_a_bf16_base_keeps_float32_adapters_and_saves_them_as_bf16(tmp_path: Pat
 def test_weights_that_are_not_finite_are_no_adapter(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoil(model: Any) -> dict[str, torch.nn.Parameter]:
+    def spoil(_: Adapted) -> dict[str, torch.nn.Parameter]:
         return {"lora_A": torch.nn.Parameter(torch.tensor([float("nan")]))}
 
-    monkeypatch.setattr(run, "_trainable", spoil)
+    monkeypatch.setattr(Adapted, "trainable", spoil)
     with pytest.raises(TrainingFailed, match=r"lower schedule\.learning_rate"):
         train(base, tmp_path / "run")
     assert not (tmp_path / "run" / "adapter").exists()

@@ -6,7 +6,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from training.fit.config import LoraMethod, Schedule
+from training.fit.schedule import Schedule
+from training.methods.config import LoraMethod
 
 
 @pytest.mark.parametrize(

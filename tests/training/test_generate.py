@@ -11,7 +11,8 @@ from adapters.tokenizer import BaseTokenizer
 from tests import fakes
 from tests.training import tiny
 from training.evaluate.generate import Generator
-from training.fit.run import save_adapter
+from training.methods.attach import Adapted
+from training.methods.save import save
 
 STOPS = (fakes.END, fakes.EOS)
 TEXTS = ["open", "a much longer message to translate", "x", "save it all", ""]
@@ -44,7 +45,7 @@ def write_adapter(base: Path, kind_of: str, folder: Path) -> Path:
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
-    return save_adapter(get_peft_model(model, config), base, folder)
+    return save(Adapted(get_peft_model(model, config), model), base, folder)
 
 
 def step_by_step(generator: Generator, prompt: list[int], limit: int) -> list[int]:

@@ -7,6 +7,7 @@ import pytest
 from adapters.errors import RecipeInvalid
 from adapters.ids import AdapterId, LanguagePair
 from tests import fakes
+from training.methods.config import LoraMethod
 from training.recipe import SHIPPED, Recipe, find_recipe
 
 MINIMAL = "id: ui-en-fr\nlicence: CC0-1.0\ndata:\n  - jsonl: pairs.jsonl\n    licence: CC0-1.0\n"
@@ -30,7 +31,8 @@ def test_a_minimal_recipe_gets_sensible_defaults(tmp_path: Path) -> None:
     assert recipe.id == AdapterId.parse("ui-en-fr")
     assert recipe.pair == LanguagePair("en", "fr")
     assert recipe.folder == tmp_path
-    assert (recipe.evaluate.shots, recipe.gate.max_p_value, recipe.method.rank) == (3, 0.05, 16)
+    assert (recipe.evaluate.shots, recipe.gate.max_p_value) == (3, 0.05)
+    assert recipe.method == LoraMethod(rank=16)
 
 
 def test_all_faults_come_at_once_with_lines_and_remedies(tmp_path: Path) -> None:
@@ -94,7 +96,8 @@ def test_an_unknown_key_without_a_near_one_lists_the_known_ones(tmp_path: Path) 
 def test_set_overrides_nested_values(tmp_path: Path) -> None:
     overrides = ["schedule.epochs=2", "split.by=hash", "data.0.licence=MIT", "method.rank=8"]
     recipe = Recipe.load(write(tmp_path, MINIMAL), overrides=overrides)
-    assert (recipe.schedule.epochs, recipe.split.by, recipe.method.rank) == (2, "hash", 8)
+    assert (recipe.schedule.epochs, recipe.split.by) == (2, "hash")
+    assert recipe.method == LoraMethod(rank=8)
     assert recipe.data[0].licence == "MIT"
 
 
@@ -115,6 +118,12 @@ def test_the_digest_is_of_values_not_of_layout(tmp_path: Path) -> None:
 def test_a_reversed_pair_of_a_source_is_allowed(tmp_path: Path) -> None:
     text = MINIMAL.replace("  - jsonl", "  - pair: fr-en\n    jsonl")
     assert Recipe.load(write(tmp_path, text)).data[0].pair == LanguagePair("fr", "en")
+
+
+def test_relative_paths_start_at_the_folder_that_is_given(tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    assert Recipe.load(write(tmp_path, MINIMAL), folder=folder).folder == folder.resolve()
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)

@@ -15,6 +15,9 @@ from adapters.ids import LanguagePair
 from adapters.prompt import LANGUAGE_NAMES
 from training.candidate import Candidate
 from training.evaluate.bootstrap import RESAMPLES
+from training.methods.config import Method
+from training.methods.conversion import told
+from training.methods.served import name_of
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _WIDTH, _HEIGHT, _MARGIN = 900, 180, 40
@@ -40,9 +43,13 @@ def render(candidate: Candidate, name: str) -> str:
 def _values(candidate: Candidate) -> dict[str, Any]:
     recipe, data = candidate.recipe, candidate.data
     dropped = data.clean["dropped"].items()
+    conversion = candidate.fit.conversion
     languages = [code for pair in recipe.pairs for code in (pair.source, pair.target)]
     return {
         **{field.name: getattr(candidate, field.name) for field in fields(candidate)},
+        "method": _method(recipe.method),
+        "rank": conversion.rank if conversion else getattr(recipe.method, "rank", None),
+        "conversion": conversion and told(conversion),
         "samples_of": candidate.samples_of,
         "languages": list(dict.fromkeys(languages)),
         "named": _named,
@@ -63,6 +70,11 @@ def _named(pair: LanguagePair) -> str:
 def _listed(names: Sequence[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
+
+
+def _method(method: Method) -> str:
+    numbers = [(name, getattr(method, name, None)) for name in ("rank", "alpha")]
+    return ", ".join([name_of(method), *(f"{n} {v:g}" for n, v in numbers if v is not None)])
 
 
 def loss_chart(

@@ -95,14 +95,18 @@ def score_labels_only(model: PreTrainedModel) -> None:
     def forward(self: Any, *args: Any, summed_loss: bool = False, **kwargs: Any) -> Any:
         if not summed_loss:
             return original(*args, **kwargs)
-        return _label_loss(self, kwargs["input_ids"], kwargs["labels"])
+        return _label_loss(self, **kwargs)
 
     model.forward = types.MethodType(forward, model)
 
 
-def _label_loss(model: Any, input_ids_BT: Tensor, labels_BT: Tensor) -> Tensor:
-    body = model.base_model(input_ids=input_ids_BT, use_cache=False)
-    next_BT = labels_BT[:, 1:]
+def _label_loss(model: Any, labels: Tensor, **inputs: Any) -> Tensor:
+    # PEFT turns ids into what its method needs: embeddings, keys and values of virtual tokens.
+    given = {name: value for name, value in inputs.items() if value is not None}
+    if given.get("past_key_values") is None:
+        given["use_cache"] = False
+    body = model.base_model(**given)
+    next_BT = labels[:, 1:]
     wanted_BT = next_BT != IGNORED
     hidden_ND = body.last_hidden_state[:, :-1][wanted_BT]
     return summed_loss(hidden_ND, model.get_output_embeddings().weight, next_BT[wanted_BT])

@@ -1,43 +1,48 @@
-"""fit: encoded segments and a base model in, a LoRA adapter folder out."""
+"""fit: encoded segments and a base model in, a trained adapter's folder out."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
+import math
 import resource
 import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
-from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, PrinterCallback
+from peft import PeftModel
+from transformers import PreTrainedTokenizerFast, PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 from trl import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from adapters.base_model import read_card
 from adapters.errors import TrainingFailed
-from adapters.manifest import CONFIG_FILE, WEIGHTS_FILE
 from training.encode import Encoded
 from training.fit.callbacks import Meter, Stop, stop_on_interrupt
-from training.fit.config import LoraMethod, Schedule
+from training.fit.handover import hand_over
 from training.fit.result import FitResult, OnProgress
+from training.fit.schedule import Schedule
 from training.fit.trainer import LabelTrainer
+from training.methods.adalora import MoveRanks
+from training.methods.attach import Adapted, attach, load_base
+from training.methods.config import AdaLoraMethod, Method
+from training.methods.save import target_modules
 
 _PACKAGES: Final = ("torch", "transformers", "peft", "trl")
+# CorDA's covariances settle with a few thousand tokens on models of this size.
+_CALIBRATION_ROWS: Final = 256
 
 
 @dataclass(frozen=True)
 class _Run:
     base: Path
-    method: LoraMethod
+    method: Method
     schedule: Schedule
     out: Path
     seed: int
@@ -51,7 +56,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
     train: Sequence[Encoded],
     dev: Sequence[Encoded],
     base: Path,
-    method: LoraMethod,
+    method: Method,
     schedule: Schedule,
     out: Path,
     *,
@@ -59,7 +64,9 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
     resume: bool = False,
     on_progress: OnProgress | None = None,
 ) -> FitResult:
-    """Train a LoRA on `train` and write it to `out/adapter`; checkpoints go to `out/checkpoints`.
+    """Train on `train` and write what came of it to `out/adapter`; checkpoints beside it.
+
+    Where that is a LoRA in place of what was trained, `out/trained` is the latter as PEFT saves it.
 
     With `resume`, goes on from the last checkpoint there; without, starts anew. Asks no network.
     The base stays frozen in its own precision, the adapter is trained in float32 and saved in
@@ -78,12 +85,14 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which is for results
     trainer.add_callback(meter)
     trainer.add_callback(stop)
+    if isinstance(trainer.adapted.model, PeftModel) and isinstance(method, AdaLoraMethod):
+        trainer.add_callback(MoveRanks(trainer.adapted.model))
     started = time.monotonic()
     with stop_on_interrupt(stop):
         trainer.train(resume_from_checkpoint=checkpoint)
     seconds = time.monotonic() - started
     _check_finite(trainer.adapted)
-    folder = save_adapter(trainer.adapted, base, out / "adapter")
+    folder, conversion = hand_over(trainer.adapted, method, base, out, dev or train)
     return FitResult(
         adapter_folder=folder,
         seconds=seconds,
@@ -92,62 +101,48 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
         tok_s=meter.tok_s,
         losses=tuple(meter.losses),
         dev_losses=tuple(meter.dev_losses),
-        trainable_parameters=sum(p.numel() for p in _trainable(trainer.adapted).values()),
-        target_modules=tuple(json.loads((folder / CONFIG_FILE).read_text())["target_modules"]),
+        trainable_parameters=sum(p.numel() for p in trainer.adapted.trainable().values()),
+        target_modules=target_modules(folder),
         peak_rss_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        conversion=conversion,
     )
 
 
-def save_adapter(model: PeftModel, base: Path, folder: Path) -> Path:
-    """Write adapter_config.json and adapter_model.safetensors, nothing else, whole or not at all.
-
-    The config names the base by its name, not by a path of this machine.
-    """
-    draft = folder.with_name(f".{folder.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    base_model: Any = model.get_base_model()
-    state = {name: p.detach().to(base_model.dtype) for name, p in _trainable(model).items()}
-    model.save_pretrained(str(draft), state_dict=state, save_embedding_layers=False)
-    config = json.loads((draft / CONFIG_FILE).read_text(encoding="utf-8"))
-    config["base_model_name_or_path"] = str(read_card(base).get("name") or base.name)
-    config["target_modules"] = _short_names(model, config["target_modules"])
-    config["inference_mode"] = True
-    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-    (draft / CONFIG_FILE).write_text(text, encoding="utf-8")
-    for file in draft.iterdir():
-        if file.name not in (CONFIG_FILE, WEIGHTS_FILE):
-            file.unlink()
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.rename(folder)
-    return folder
-
-
-def _short_names(model: PeftModel, names: Sequence[str]) -> list[str]:
-    """Return the last parts of the names, sorted, where they choose the same modules."""
-    short = {name.rpartition(".")[2] for name in names}
-    left_out = {
-        name.rpartition(".")[2]
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and not name.endswith(".base_layer")
-    }
-    return sorted(names if short & left_out else short)
-
-
 def _trainer(run: _Run, train: Sequence[Encoded], dev: Sequence[Encoded]) -> LabelTrainer:
-    model = AutoModelForCausalLM.from_pretrained(run.base, dtype="auto", local_files_only=True)
+    model = load_base(run.base, run.method)
     pad = model.config.get_text_config().pad_token_id
+    pad = 0 if pad is None else pad
+    bf16 = model.dtype is torch.bfloat16
+    torch.manual_seed(run.seed)  # what is attached begins at random
+    adapted = attach(
+        model,
+        run.method,
+        steps=_steps(run.schedule, len(train)),
+        calibrate=lambda body: _calibrate(body, train),
+    )
     return LabelTrainer(
-        model=model,
-        args=_arguments(run, evaluate=bool(dev), bf16=model.dtype is torch.bfloat16),
+        adapted=adapted,
+        args=_arguments(run, evaluate=bool(dev), bf16=bf16),
         tokens_per_pass=run.schedule.tokens_per_pass,
-        data_collator=DataCollatorForLanguageModeling(pad_token_id=0 if pad is None else pad),
+        data_collator=DataCollatorForLanguageModeling(pad_token_id=pad),
         train_dataset=_dataset(train),
         eval_dataset=_dataset(sorted(dev, key=len)) if dev else None,
         # TRL asks for a tokenizer; the rows are ids already, and checkpoints need no copy of it.
         processing_class=PreTrainedTokenizerFast(tokenizer_file=str(run.base / "tokenizer.json")),
-        peft_config=_lora(run.method),
     )
+
+
+def _steps(schedule: Schedule, rows: int) -> int:
+    a_step = schedule.batch_size * schedule.gradient_accumulation
+    steps = math.ceil(math.ceil(rows / a_step) * schedule.epochs)
+    return min(steps, schedule.max_steps or steps)
+
+
+def _calibrate(model: torch.nn.Module, train: Sequence[Encoded]) -> None:
+    with torch.no_grad():
+        for row in train[:_CALIBRATION_ROWS]:  # one by one: PEFT's hooks expect it
+            model(input_ids=torch.tensor([row.input_ids], device=next(model.parameters()).device))
 
 
 def _arguments(run: _Run, *, evaluate: bool, bf16: bool) -> SFTConfig:
@@ -185,31 +180,14 @@ def _arguments(run: _Run, *, evaluate: bool, bf16: bool) -> SFTConfig:
     )
 
 
-def _lora(method: LoraMethod) -> LoraConfig:
-    targets = method.targets
-    return LoraConfig(
-        task_type="CAUSAL_LM",
-        r=method.rank,
-        lora_alpha=method.alpha,  # type: ignore[arg-type]  # annotated int, any number will do
-        lora_dropout=method.dropout,
-        target_modules=targets if isinstance(targets, str) else list(targets),
-        use_rslora=method.rslora,
-        bias="none",
-    )
-
-
 def _dataset(rows: Sequence[Encoded]) -> Dataset:
     return Dataset.from_dict(
         {"input_ids": [r.input_ids for r in rows], "labels": [r.labels for r in rows]}
     )
 
 
-def _trainable(model: PeftModel) -> dict[str, torch.nn.Parameter]:
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
-
-
-def _check_finite(model: PeftModel) -> None:
-    broken = [name for name, p in _trainable(model).items() if not p.isfinite().all().item()]
+def _check_finite(adapted: Adapted) -> None:
+    broken = [name for name, p in adapted.trainable().items() if not p.isfinite().all().item()]
     if broken:
         raise TrainingFailed(
             f"{len(broken)} adapter tensors are not finite, {broken[0]} first; "

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor
 from torch.utils.data import Sampler
@@ -15,21 +14,21 @@ from trl import SFTTrainer
 from training.encode import IGNORED
 from training.fit.batches import LengthGrouped
 from training.fit.label_loss import can_score_labels_only, score_labels_only
+from training.methods.attach import Adapted
 
 
 class LabelTrainer(SFTTrainer):
     """SFTTrainer that scores label positions only where TRL would score all of them (the CPU)."""
 
-    def __init__(self, *args: Any, tokens_per_pass: int, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.adapted: PeftModel = self.model  # type: ignore[assignment]  # LoRA makes it one
+    def __init__(self, *, adapted: Adapted, tokens_per_pass: int, **kwargs: Any) -> None:
+        super().__init__(model=adapted.model, **kwargs)
+        self.adapted = adapted
         self._tokens_per_pass = tokens_per_pass
         if self.args.bf16:
-            _leave_inputs_alone(self.adapted)
-        base: Any = self.adapted.get_base_model()
-        self._labels_only = can_score_labels_only(base)
+            _leave_inputs_alone(adapted.model)
+        self._labels_only = can_score_labels_only(adapted.base)
         if self._labels_only:
-            score_labels_only(base)
+            score_labels_only(adapted.base)
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
@@ -63,7 +62,7 @@ class LabelTrainer(SFTTrainer):
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Return the loss per target token; the inherited one averages over batches instead."""
-        model = self.adapted.eval()
+        model = self.adapted.model.eval()
         total, tokens = 0.0, 0
         for batch in self.get_eval_dataloader(eval_dataset):
             tokens += _label_count(batch["labels"])

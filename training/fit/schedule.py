@@ -1,44 +1,12 @@
-"""What a recipe says about the fit: the method and the schedule. Imports no torch."""
+"""What a recipe says about the fit: how long and how fast. Imports no torch."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from training.section import Section
-
-# vLLM reserves slots for these ranks only; another rank is served padded to the next of them.
-SERVED_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-
-
-class LoraMethod(Section):
-    """Which small matrices are trained beside the frozen base."""
-
-    kind: Literal["lora"] = "lora"
-    rank: int = Field(default=16, ge=1, le=SERVED_RANKS[-1])
-    alpha: float = Field(default=32.0, gt=0, description="scale of the update is alpha / rank")
-    dropout: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="costs a copy of every input; 0 is right for LoRA",
-    )
-    targets: Literal["all-linear"] | Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        default="all-linear",
-        description="names of linear modules; never embeddings or lm_head",
-    )
-    rslora: bool = Field(default=False, description="scale by alpha / sqrt(rank) instead")
-
-    @field_validator("targets")
-    @classmethod
-    def _servable(cls, targets: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        if not targets:
-            raise ValueError("name at least one module, or 'all-linear'")
-        refused = sorted({"lm_head", "embed_tokens"}.intersection(targets))
-        if not isinstance(targets, str) and refused:
-            raise ValueError(f"{', '.join(refused)} cannot be served as LoRA on every base")
-        return targets
 
 
 class Schedule(Section):
