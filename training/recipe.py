@@ -22,7 +22,13 @@ from training.gate import GateRule
 from training.methods.config import LoraMethod, Method
 from training.objective import Objective, Sft
 from training.recipe_faults import faults_of, with_overrides
-from training.recipe_pairs import check_pairs, check_sampling, check_sources, check_texts
+from training.recipe_pairs import (
+    check_pairs,
+    check_prompt,
+    check_sampling,
+    check_sources,
+    check_texts,
+)
 from training.sampling import SamplingRule
 from training.section import Section
 from training.split import SplitRule
@@ -113,7 +119,7 @@ class Recipe(Section):
     clean: CleanRules = Field(default=CleanRules(), validate_default=True)
     split: SplitRule = SplitRule()
     sampling: SamplingRule = SamplingRule()
-    prompt: PromptSection = PromptSection()
+    prompt: PromptSection = Field(default=PromptSection(), validate_default=True)
     decoding: Decoding = Decoding()
     method: Method = LoraMethod()
     schedule: Schedule = Schedule()
@@ -158,6 +164,14 @@ class Recipe(Section):
             return section
         is_asked = info.data.get("task") == "summarization" and section.shots > 0
         return section.model_copy(update={"zero_shot": is_asked})
+
+    @field_validator("prompt")
+    @classmethod
+    def _tells_pairs_apart(cls, prompt: PromptSection, info: ValidationInfo) -> PromptSection:
+        objective: Objective = info.data.get("objective", Sft())
+        if objective.kind != "monolingual":  # that reads text and asks nothing
+            check_prompt([prompt.user, prompt.system or ""], info.data.get("pairs", ()))
+        return prompt
 
     @field_validator("sampling")
     @classmethod

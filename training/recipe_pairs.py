@@ -79,5 +79,18 @@ def check_sampling(rule: SamplingRule, pairs: Sequence[LanguagePair]) -> None:
         )
 
 
+def check_prompt(messages: Sequence[str], pairs: Sequence[LanguagePair]) -> None:
+    """Raise ValueError where two pairs would be asked by the same words."""
+    if any("{target}" in message for message in messages):
+        return
+    for pair in pairs:
+        alike = [other for other in pairs if other.source == pair.source]
+        if len(alike) > 1:
+            raise ValueError(
+                f"{_listed(alike)} would be asked by the same words; name the language in `user` "
+                'or `system`, for example `user: "Translate from {source} to {target}:\\n{text}"`'
+            )
+
+
 def _listed(pairs: Sequence[LanguagePair]) -> str:
     return ", ".join(map(str, pairs)) or "none"
