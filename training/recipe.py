@@ -169,8 +169,14 @@ class Recipe(Section):
     @classmethod
     def _tells_pairs_apart(cls, prompt: PromptSection, info: ValidationInfo) -> PromptSection:
         objective: Objective = info.data.get("objective", Sft())
+        pairs: tuple[LanguagePair, ...] = info.data.get("pairs", ())
         if objective.kind != "monolingual":  # that reads text and asks nothing
-            check_prompt([prompt.user, prompt.system or ""], info.data.get("pairs", ()))
+            check_prompt([prompt.user, prompt.system or ""], pairs)
+        if len(pairs) > 1 and prompt.examples:
+            raise ValueError(
+                "examples are shown for every pair, and these are of one; remove them, or write "
+                "one recipe a pair"
+            )
         return prompt
 
     @field_validator("sampling")

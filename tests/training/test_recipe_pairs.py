@@ -66,6 +66,10 @@ def test_a_recipe_of_one_pair_knows_it_as_its_pairs(tmp_path: Path) -> None:
         (MUL.replace("fr-en}", "es-en}"), "the pair of source 1 is es-en"),
         (MUL.replace("[en-de, en-fr, de-en]", "[en-de, en-fr, es-en]"), "no source has text for"),
         (MUL.replace("{target}: ", ""), "en-de, en-fr would be asked by the same words"),
+        (
+            MUL.replace('{text}"}', '{text}", examples: [{source: a, target: b}]}'),
+            "examples are shown for every pair",
+        ),
         (MUL + "sampling: {weights: {en-es: 2.0}}\n", "found en-es"),
         (
             "id: ui-en-de\nlicence: MIT\ndata: [{tsv: a.tsv, licence: MIT}]\n"
