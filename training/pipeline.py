@@ -25,7 +25,8 @@ from training import prepare
 from training.assess import Assessed, Systems
 from training.base_models import resolve_base
 from training.candidate import Candidate
-from training.encode import Encoder
+from training.corpus.segment import Segment
+from training.encode import Encoded, Encoder, EncodeReport
 from training.evaluate.report import write_report
 from training.evaluate.scores import mean_over_base
 from training.fit.result import FitProgress, FitResult
@@ -37,6 +38,7 @@ from training.publish import publish
 from training.recipe import Recipe
 from training.run_folder import RunFolder, open_run
 from training.sampling import sample
+from training.text_run import measure_text, packer_of, refuse_to_publish, summary_of
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ def default_folder(recipe: Recipe) -> Path:
 
 def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
     """Train, measure and report; publish if asked to. Raises GateFailed, TrainingFailed, …."""
+    is_text = recipe.objective.kind == "monolingual"
+    if is_text and options.publish:
+        refuse_to_publish(recipe)
     base = resolve_base(recipe.base, root=bases_root(), say=note)
     _say_how_served(recipe, base, publish=options.publish)
     reference = BaseModelRef.read(base)
@@ -89,9 +94,10 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
 
         refuse_beyond_memory(recipe, base, allow=options.allow_memory)
     with open_run(root, identity, resume=options.resume) as folder:
-        candidate = _candidate(
-            _Run(recipe, base, reference, folder, options), _current(registry, recipe, reference)
-        )
+        this = _Run(recipe, base, reference, folder, options)
+        if is_text:
+            return _read_text(this)
+        candidate = _candidate(this, _current(registry, recipe, reference))
         write_report(candidate, folder.adapter)
         summary = candidate.summary()
         folder.finish("summary", summary)
@@ -99,6 +105,16 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
         if options.publish:
             published = publish(candidate, registry, force=options.force)
         return Outcome(summary, root, published)
+
+
+def _read_text(this: _Run) -> Outcome:
+    data = _data(this)
+    fitted = _fit(this, data)
+    note("evaluate: perplexity of the test text")
+    found = measure_text(this.recipe, this.base, fitted.adapter_folder, data)
+    summary = summary_of(this.recipe, this.reference, data, fitted, found)
+    this.folder.finish("summary", summary)
+    return Outcome(summary, this.folder.root, None)
 
 
 def _say_how_served(recipe: Recipe, base: Path, *, publish: bool) -> None:
@@ -161,15 +177,9 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
     from training.plan.speed import remember
 
     recipe = this.recipe
-    encoder = Encoder(
-        prompt=recipe.prompt.complete(this.base),
-        pair=recipe.pair,
-        tokenizer=BaseTokenizer.load(this.base),
-        max_length=recipe.schedule.max_length,
-    )
-    rows = sample(data.train, recipe.sampling, seed=recipe.seed)
-    train, report = encoder.encode_all(rows)
-    dev, _ = encoder.encode_all(data.dev)
+    drawn = sample(data.train, recipe.sampling, seed=recipe.seed)
+    train, report = _encode(recipe, this.base, drawn)
+    dev, _ = _encode(recipe, this.base, data.dev)
     if report.too_long:
         note(f"fit: {report.too_long} pairs are over {recipe.schedule.max_length} tokens, left out")
     with _steps("fit") as on_progress:
@@ -203,6 +213,20 @@ def _checked(this: _Run, fitted: FitResult) -> FitResult:
         limit = this.recipe.gate.max_conversion_error
         check_conversion(fitted.conversion, limit, trained=str(this.folder.trained))
     return fitted
+
+
+def _encode(
+    recipe: Recipe, base: Path, segments: list[Segment]
+) -> tuple[list[Encoded], EncodeReport]:
+    if recipe.objective.kind == "monolingual":
+        return packer_of(recipe, base).pack(segment.target for segment in segments)
+    encoder = Encoder(
+        prompt=recipe.prompt.complete(base),
+        pair=recipe.pair,
+        tokenizer=BaseTokenizer.load(base),
+        max_length=recipe.schedule.max_length,
+    )
+    return encoder.encode_all(segments)
 
 
 def _assess(

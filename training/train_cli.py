@@ -176,6 +176,12 @@ def _show_scores(figures: dict[str, Any], title: str) -> None:
 
 def _show(outcome: Outcome) -> None:
     summary, published = outcome.summary, outcome.published
+    if "perplexity" in summary:
+        rows = [["adapter", summary["perplexity"]], ["base", summary["base_perplexity"]]]
+        print_table(["system", "perplexity"], rows, title=summary["signature"])
+        typer.echo(f"p = {summary['p_value']:.3f} that the adapter is not better")
+        typer.echo(f"adapter: {outcome.folder / 'adapter'}")
+        return
     for pair, figures in summary.get("pairs", {}).items():
         _show_scores(figures, f"{pair}: {figures['test_set']}")
     mean_of = f"mean of {len(summary['pairs'])} pairs" if "pairs" in summary else ""

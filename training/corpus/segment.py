@@ -17,7 +17,8 @@ class Segment:
 
     `document` groups segments that must not be torn apart by a split; `path` and `line` say
     where the pair was read (line 1 is the first; entry number for compiled catalogues). `pair`
-    names the languages; readers that do not know them leave it to the source.
+    names the languages; readers that do not know them leave it to the source. Monolingual text
+    is on both sides, and its pair has its language twice.
     """
 
     source: str
