@@ -20,6 +20,7 @@ from training.corpus.source import Source
 from training.fit.schedule import Schedule
 from training.gate import GateRule
 from training.methods.config import LoraMethod, Method
+from training.objective import Objective, SftObjective, check_method
 from training.recipe_faults import faults_of, with_overrides
 from training.section import Section
 from training.split import SplitRule
@@ -94,6 +95,7 @@ class Recipe(Section):
     prompt: PromptSection = PromptSection()
     decoding: Decoding = Decoding()
     method: Method = LoraMethod()
+    objective: Objective = SftObjective()
     schedule: Schedule = Schedule()
     evaluate: EvaluateSection = EvaluateSection()
     gate: GateRule = GateRule()
@@ -125,6 +127,13 @@ class Recipe(Section):
                     f"{adapter_id} nor its reverse; use {allowed[0]} or {allowed[1]}"
                 )
         return data
+
+    @field_validator("objective")
+    @classmethod
+    def _method_allows(cls, objective: Objective, info: ValidationInfo) -> Objective:
+        if (method := info.data.get("method")) is not None:
+            check_method(objective, method)
+        return objective
 
     @property
     def pair(self) -> LanguagePair:

@@ -1,4 +1,7 @@
-"""JSON Lines: {"source", "target"}, {"en", "fr"}, or OPUS' {"translation": {"en", "fr"}}."""
+"""JSON Lines: {"source", "target"}, {"en", "fr"}, or OPUS' {"translation": {"en", "fr"}}.
+
+Rows of a preference have keys of their own: training.corpus.preferences.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 from adapters.errors import DataInvalid
 from adapters.ids import LanguagePair
 from training.corpus.lines import numbered_lines
+from training.corpus.preferences import is_preference, read_preference
 from training.corpus.segment import Segment
 
 
@@ -19,9 +23,13 @@ def read_jsonl(path: Path, pair: LanguagePair) -> Iterator[Segment]:
         if not line.strip():
             continue
         body = _parse(line, path, number)
-        source, target = _texts(body, pair, f"{path}:{number}")
-        document = body.get("doc")
-        yield Segment(source, target, str(document or path.name), str(path), number)
+        where, document = f"{path}:{number}", str(body.get("doc") or path.name)
+        rejected = None
+        if is_preference(body):
+            source, target, rejected = read_preference(body, where)
+        else:
+            source, target = _texts(body, pair, where)
+        yield Segment(source, target, document, str(path), number, rejected=rejected)
 
 
 def _parse(line: str, path: Path, number: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ class Segment:
 
     `document` groups segments that must not be torn apart by a split; `path` and `line` say
     where the pair was read (line 1 is the first; entry number for compiled catalogues).
+    `rejected` is another translation, which the target is preferred to.
     """
 
     source: str
@@ -22,9 +23,10 @@ class Segment:
     document: str
     path: str
     line: int
+    rejected: str | None = None
 
     def reversed(self) -> Segment:
-        """Return the same pair with the languages swapped."""
+        """Return the same pair with the languages swapped; what was rejected has no reverse."""
         return Segment(self.target, self.source, self.document, self.path, self.line)
 
     @property
@@ -40,6 +42,7 @@ class Segment:
             "doc": self.document,
             "path": self.path,
             "line": self.line,
+            **({} if self.rejected is None else {"rejected": self.rejected}),
         }
 
 
@@ -56,4 +59,9 @@ def load_jsonl(path: Path) -> list[Segment]:
     """Return the segments that write_jsonl wrote, with the places they came from."""
     with path.open(encoding="utf-8", newline="\n") as file:
         bodies = [json.loads(line) for line in file]
-    return [Segment(b["source"], b["target"], b["doc"], b["path"], b["line"]) for b in bodies]
+    return [
+        Segment(
+            b["source"], b["target"], b["doc"], b["path"], b["line"], rejected=b.get("rejected")
+        )
+        for b in bodies
+    ]

@@ -33,6 +33,10 @@ class Generated:
     stopped: bool
 
 
+# Logits of the next tokens in, (B, V); the tokens out, (B,).
+_Choice = Callable[[Tensor], Tensor]
+
+
 @dataclass
 class _Batch:
     """Rows that are still being written; `rows` are their indices in the whole."""
@@ -79,11 +83,14 @@ class Generator:
         stop_token_ids: Sequence[int],
         max_tokens: Sequence[int],
         adapter: str | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
         batch_size: int = 64,
         on_progress: Callable[[int], None] | None = None,
     ) -> list[Generated]:
-        """Return greedy answers in the order of the prompts; `adapter` None means the base alone.
+        """Return answers in the order of the prompts; `adapter` None means the base alone.
 
+        They are greedy, or sampled at `temperature`: the same for the same seed and prompts.
         `max_tokens` holds a limit for each prompt. `on_progress` gets the number of prompts done
         since its last call.
         """
@@ -91,11 +98,12 @@ class Generator:
         # Longest first: rows of a batch end at about the same step, and memory peaks at once.
         order = sorted(range(len(prompts)), key=lambda i: (max_tokens[i], len(prompts[i])))[::-1]
         stops = torch.tensor(sorted(set(stop_token_ids)), device=self._model.device)
+        choose = _choice(temperature, seed, self._model.device)
         with torch.inference_mode(), self._adapter(adapter):
             for start in range(0, len(order), batch_size):
                 rows = order[start : start + batch_size]
                 limits = torch.tensor([max_tokens[i] for i in rows], device=self._model.device)
-                texts = self._decode([list(prompts[i]) for i in rows], stops, limits)
+                texts = self._decode([list(prompts[i]) for i in rows], stops, limits, choose)
                 answers |= {
                     i: self._answer(ids, stop_token_ids) for i, ids in zip(rows, texts, strict=True)
                 }
@@ -129,12 +137,14 @@ class Generator:
         text = self._tokenizer.decode(ids[:-1] if stopped else ids)
         return Generated(text, tuple(ids), stopped)
 
-    def _decode(self, prompts: list[list[int]], stops: Tensor, limits: Tensor) -> list[list[int]]:
+    def _decode(
+        self, prompts: list[list[int]], stops: Tensor, limits: Tensor, choose: _Choice
+    ) -> list[list[int]]:
         outputs: list[list[int]] = [[] for _ in prompts]
         batch = self._start(prompts)
         live = torch.ones(len(prompts), dtype=torch.bool, device=stops.device)
         for step in range(1, int(limits.max()) + 1):
-            chosen = self._next(batch)
+            chosen = choose(self._next(batch))
             for row, token, alive in zip(
                 batch.rows.tolist(), chosen.tolist(), live.tolist(), strict=True
             ):
@@ -169,8 +179,8 @@ class Generator:
             use_cache=True,
             logits_to_keep=1,
         )
-        best: Tensor = output.logits[:, -1].argmax(-1)
-        return best
+        logits_BV: Tensor = output.logits[:, -1]
+        return logits_BV
 
     @contextmanager
     def _adapter(self, name: str | None) -> Iterator[None]:
@@ -184,6 +194,18 @@ class Generator:
         else:
             self._model.set_adapter(name)
             yield
+
+
+def _choice(temperature: float, seed: int, device: torch.device) -> _Choice:
+    if not temperature:
+        return lambda logits_BV: logits_BV.argmax(-1)
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def sample(logits_BV: Tensor) -> Tensor:
+        probabilities_BV = torch.softmax(logits_BV.float() / temperature, -1)
+        return torch.multinomial(probabilities_BV, 1, generator=generator)[:, 0]
+
+    return sample
 
 
 def _make_contiguous(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

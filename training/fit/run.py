@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
 from peft import PeftModel
 from transformers import PreTrainedTokenizerFast, PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 from trl import SFTConfig
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from adapters.errors import TrainingFailed
 from training.encode import Encoded
@@ -32,7 +30,11 @@ from training.methods.adalora import MoveRanks
 from training.methods.attach import Adapted, attach, load_base
 from training.methods.config import AdaLoraMethod, Method
 from training.methods.save import save, target_modules
+from training.methods.start import load_start
+from training.objective import Objective, PreferenceObjective, SftObjective
+from training.objectives.trainer_for import Rows, trainer_for
 
+_SFT: Final = SftObjective()
 _PACKAGES: Final = ("torch", "transformers", "peft", "trl")
 # CorDA's covariances settle with a few thousand tokens on models of this size.
 _CALIBRATION_ROWS: Final = 256
@@ -45,6 +47,8 @@ class _Run:
     schedule: Schedule
     out: Path
     seed: int
+    objective: Objective
+    start: Path | None
 
     @property
     def checkpoints(self) -> Path:
@@ -52,33 +56,41 @@ class _Run:
 
 
 def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its order
-    train: Sequence[Encoded],
-    dev: Sequence[Encoded],
+    train: Rows,
+    dev: Rows,
     base: Path,
     method: Method,
     schedule: Schedule,
     out: Path,
     *,
+    objective: Objective = _SFT,
+    start: Path | None = None,
     seed: int = 0,
     resume: bool = False,
     on_progress: OnProgress | None = None,
 ) -> FitResult:
     """Train on `train` and write what came of it to `out/adapter`; checkpoints beside it.
 
-    With `resume`, goes on from the last checkpoint there; without, starts anew. Asks no network.
-    The base stays frozen in its own precision, the adapter is trained in float32 and saved in
-    the base's precision: servers cast it to that anyway, so what is evaluated is what is served.
+    Rows are Encoded, or EncodedPreference where the objective compares two translations. `start`
+    is the folder of an adapter to go on from. With `resume`, goes on from the last checkpoint
+    there; without, starts anew. Asks no network. The base stays frozen in its own precision, the
+    adapter is trained in float32 and saved in the base's precision: servers cast it to that
+    anyway, so what is evaluated is what is served.
     Raises TrainingFailed; KeyboardInterrupt after Ctrl-C, once a checkpoint is written.
     """
     if not train:
         raise TrainingFailed("no segment to train on is left; see the data report (`data inspect`)")
-    run = _Run(base, method, schedule, out, seed)
+    run = _Run(base, method, schedule, out, seed, objective, start)
     _quiet()
     if not resume:
         shutil.rmtree(run.checkpoints, ignore_errors=True)
     checkpoint = get_last_checkpoint(str(run.checkpoints)) if run.checkpoints.is_dir() else None
     meter, stop = Meter(on_progress), Stop(schedule.max_seconds)
     trainer = _trainer(run, train, dev)
+    # Whether preferences are learnt is told against the share that was right before.
+    trainer.args.eval_on_start = (
+        bool(dev) and checkpoint is None and isinstance(objective, PreferenceObjective)
+    )
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which is for results
     trainer.add_callback(meter)
     trainer.add_callback(stop)
@@ -98,6 +110,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
         tok_s=meter.tok_s,
         losses=tuple(meter.losses),
         dev_losses=tuple(meter.dev_losses),
+        preferences=_preferences(trainer.state.log_history),
         trainable_parameters=sum(p.numel() for p in trainer.adapted.trainable().values()),
         target_modules=target_modules(folder),
         peak_rss_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
@@ -105,7 +118,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
     )
 
 
-def _trainer(run: _Run, train: Sequence[Encoded], dev: Sequence[Encoded]) -> LabelTrainer:
+def _trainer(run: _Run, train: Rows, dev: Rows) -> LabelTrainer:
     model = load_base(run.base, run.method)
     pad = model.config.get_text_config().pad_token_id
     pad = 0 if pad is None else pad
@@ -117,15 +130,27 @@ def _trainer(run: _Run, train: Sequence[Encoded], dev: Sequence[Encoded]) -> Lab
         steps=_steps(run.schedule, len(train)),
         calibrate=lambda body: _calibrate(body, train),
     )
-    return LabelTrainer(
+    if run.start is not None:
+        load_start(adapted, run.start)
+    return trainer_for(
+        run.objective,
+        train,
+        sorted(dev, key=len),
+        pad=pad,
         adapted=adapted,
         args=_arguments(run, evaluate=bool(dev), bf16=bf16),
         tokens_per_pass=run.schedule.tokens_per_pass,
-        data_collator=DataCollatorForLanguageModeling(pad_token_id=pad),
-        train_dataset=_dataset(train),
-        eval_dataset=_dataset(sorted(dev, key=len)) if dev else None,
         # TRL asks for a tokenizer; the rows are ids already, and checkpoints need no copy of it.
         processing_class=PreTrainedTokenizerFast(tokenizer_file=str(run.base / "tokenizer.json")),
+    )
+
+
+def _preferences(history: Sequence[dict[str, float]]) -> tuple[tuple[int, float, float], ...]:
+    # The trainer's own history goes along with its checkpoints, so it begins at the first step.
+    return tuple(
+        (int(entry["step"]), entry["eval_preferred"], entry["eval_rewards/margins"])
+        for entry in history
+        if "eval_preferred" in entry
     )
 
 
@@ -135,9 +160,10 @@ def _steps(schedule: Schedule, rows: int) -> int:
     return min(steps, schedule.max_steps or steps)
 
 
-def _calibrate(model: torch.nn.Module, train: Sequence[Encoded]) -> None:
+def _calibrate(model: torch.nn.Module, train: Rows) -> None:
     with torch.no_grad():
-        for row in train[:_CALIBRATION_ROWS]:  # one by one: PEFT's hooks expect it
+        for given in train[:_CALIBRATION_ROWS]:  # one by one: PEFT's hooks expect it
+            row = given if isinstance(given, Encoded) else given.chosen
             model(input_ids=torch.tensor([row.input_ids], device=next(model.parameters()).device))
 
 
@@ -173,12 +199,6 @@ def _arguments(run: _Run, *, evaluate: bool, bf16: bool) -> SFTConfig:
         push_to_hub=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=run.seed,
-    )
-
-
-def _dataset(rows: Sequence[Encoded]) -> Dataset:
-    return Dataset.from_dict(
-        {"input_ids": [r.input_ids for r in rows], "labels": [r.labels for r in rows]}
     )
 
 
