@@ -31,7 +31,7 @@ _GOLDEN_CHARS: Final = range(1, 121)
 _CHOICE_SEGMENTS: Final = 16
 # What an example should show: a sentence or a name of some length, nothing that fills the prompt.
 _EXAMPLE_CHARS: Final = range(15, 121)
-_COLUMNS: Final = ("sources", "references", "candidate", "base", "current")
+_COLUMNS: Final = ("sources", "references", "candidate", "base", "current", "start")
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,17 @@ class Assessed:
 
 @dataclass(frozen=True)
 class Systems:
-    """What is compared: the adapter in `candidate`, its base, and the version in use, if any."""
+    """What is compared: the adapter in `candidate`, its base, and the version in use, if any.
+
+    `start` is the folder of the adapter that training went on from, if any.
+    """
 
     recipe: Recipe
     base: Path
     candidate: Path
     current: Published | None
     on_progress: Callable[[int], None]
+    start: Path | None = None
 
     def assess(
         self, test: Sequence[Segment], dev: Sequence[Segment], examples: Sequence[Example]
@@ -88,8 +92,14 @@ class Systems:
             candidate=[answer.text for answer in candidate],
             base=self._base_texts(asked, test),
             current=current,
+            start=self._start_texts(own, test),
         )
         return Assessed(outputs, self._golden(own, test, candidate), asked.name)
+
+    def _start_texts(self, own: PromptFormat, test: Sequence[Segment]) -> list[str] | None:
+        if self.start is None:
+            return None
+        return [answer.text for answer in self._answers(own, test, adapter="start")]
 
     @cached_property
     def _generator(self) -> Generator:
@@ -98,6 +108,8 @@ class Systems:
         folders = {"candidate": self.candidate}
         if self.current is not None:
             folders["current"] = self.current.folder
+        if self.start is not None:
+            folders["start"] = self.start
         return Generator.load(self.base, folders)
 
     @cached_property
@@ -169,9 +181,12 @@ def most_telling(answers: Iterable[Golden]) -> tuple[Golden, ...]:
     return tuple(best[:_GOLDEN])
 
 
-def steps_of(*, test: int, dev: int, current: bool) -> int:
-    """Return how many segments `assess` decodes, for a progress bar."""
-    return test * (3 if current else 2) + 2 * min(dev, _CHOICE_SEGMENTS)
+def steps_of(*, test: int, dev: int, others: int) -> int:
+    """Return how many segments `assess` decodes, for a progress bar.
+
+    `others` are the adapters beside the candidate: the version in use, and the start.
+    """
+    return test * (2 + others) + 2 * min(dev, _CHOICE_SEGMENTS)
 
 
 def examples_from(train: Sequence[Segment], shots: int) -> list[Example]:

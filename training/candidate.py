@@ -8,6 +8,7 @@ from typing import Any
 
 from adapters.base_model import BaseModelRef
 from adapters.manifest import Gate, Golden
+from training.evaluate.bootstrap import Comparison
 from training.evaluate.scores import Evaluation
 from training.fit.result import FitResult
 from training.prepare import DataReport
@@ -51,6 +52,8 @@ class Candidate:
             "base_bleu": round(evaluation.base_bleu.value, 2),
             "bleu": round(evaluation.bleu.value, 2),
             "base_chrf": round(versus.other, 2),
+            **({} if (start := evaluation.over_start) is None else _start(start)),
+            **_preferences(self.fit),
             "chrf": round(versus.value, 2),
             "chrf_ci95": [round(bound, 2) for bound in versus.ci95],
             "copy_chrf": round(evaluation.over_copy.other, 2),
@@ -70,3 +73,20 @@ class Candidate:
                 for r in self.rows[: self.recipe.evaluate.samples]
             ],
         }
+
+
+def _start(over_start: Comparison) -> dict[str, float]:
+    return {
+        "start_chrf": round(over_start.other, 2),
+        "start_p_value": round(over_start.p_value, 6),
+    }
+
+
+def _preferences(fit: FitResult) -> dict[str, list[float]]:
+    if not fit.preferences:
+        return {}
+    (_, before, margin_before), (_, after, margin) = fit.preferences[0], fit.preferences[-1]
+    return {
+        "dev_preferred": [round(before, 4), round(after, 4)],
+        "dev_reward_margin": [round(margin_before, 4), round(margin, 4)],
+    }

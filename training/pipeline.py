@@ -7,7 +7,7 @@ import dataclasses
 import gc
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,20 +18,27 @@ from adapters.console import note, progress
 from adapters.errors import AdapterNotFound
 from adapters.ids import AdapterRef
 from adapters.locations import bases_root, cache_root
+from adapters.manifest import CONFIG_FILE, WEIGHTS_FILE
 from adapters.registry import Published, Registry
 from adapters.tokenizer import BaseTokenizer
 from training import prepare
 from training.assess import Assessed, Systems, examples_from, name_of_test_set, steps_of
 from training.base_models import resolve_base
 from training.candidate import Candidate, Row
+from training.corpus.segment import Segment
+from training.corpus.source import digest_of
 from training.encode import Encoder
 from training.evaluate.report import write_report
 from training.evaluate.scores import Evaluation, score
 from training.fit.result import FitProgress, FitResult
 from training.gate import judge
+from training.objective import PreferenceObjective
+from training.objectives.encoded_preference import encode_preferences
+from training.objectives.prefer import with_preferences
 from training.publish import publish
 from training.recipe import Recipe
 from training.run_folder import RunFolder, open_run
+from training.start import find_start
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class _Run:
     reference: BaseModelRef
     folder: RunFolder
     options: Options
+    start: Path | None = None
 
 
 def default_folder(recipe: Recipe) -> Path:
@@ -76,10 +84,14 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
         "folder": str(recipe.folder),  # its relative paths start there
         "base": reference.fingerprint,
     }
+    start = _start(recipe, registry, reference)
+    if start is not None:
+        identity["start"] = digest_of([start / CONFIG_FILE, start / WEIGHTS_FILE])
     root = options.out or default_folder(recipe)
     with open_run(root, identity, resume=options.resume) as folder:
         candidate = _candidate(
-            _Run(recipe, base, reference, folder, options), _current(registry, recipe, reference)
+            _Run(recipe, base, reference, folder, options, start),
+            _current(registry, recipe, reference),
         )
         write_report(candidate, folder.adapter)
         summary = candidate.summary()
@@ -120,6 +132,10 @@ def _data(this: _Run) -> prepare.Prepared:
         note("data: done before")
         return prepare.load(this.folder.data)
     data = prepare.prepare(this.recipe)
+    objective = this.recipe.objective
+    if isinstance(objective, PreferenceObjective):
+        data = with_preferences(data, this.recipe, this.base, objective, this.start)
+        _release_memory()
     prepare.write(data, this.folder.data)
     note(f"data: {len(data.train)} train, {len(data.dev)} dev, {len(data.test)} test segments")
     for line in data.report.lost():
@@ -140,10 +156,10 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
         tokenizer=BaseTokenizer.load(this.base),
         max_length=recipe.schedule.max_length,
     )
-    train, report = encoder.encode_all(data.train)
-    dev, _ = encoder.encode_all(data.dev)
-    if report.too_long:
-        note(f"fit: {report.too_long} pairs are over {recipe.schedule.max_length} tokens, left out")
+    train, too_long = _encoded(recipe, encoder, data.train)
+    dev, _ = _encoded(recipe, encoder, data.dev)
+    if too_long:
+        note(f"fit: {too_long} pairs are over {recipe.schedule.max_length} tokens, left out")
     with _steps("fit") as on_progress:
         fitted = fit(
             train,
@@ -152,6 +168,8 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
             recipe.method,
             recipe.schedule,
             this.folder.root,
+            objective=recipe.objective,
+            start=this.start,
             seed=recipe.seed,
             resume=this.options.resume,
             on_progress=on_progress,
@@ -161,6 +179,13 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
     _release_memory()
     note(f"fit: {fitted.steps} steps in {fitted.seconds:.0f} s, {fitted.tok_s:.0f} tok/s")
     return fitted
+
+
+def _encoded(recipe: Recipe, encoder: Encoder, segments: Sequence[Segment]) -> tuple[Any, int]:
+    if isinstance(recipe.objective, PreferenceObjective):
+        return encode_preferences(encoder, segments)
+    rows, report = encoder.encode_all(segments)
+    return rows, report.too_long
 
 
 def _evaluate(
@@ -175,15 +200,26 @@ def _evaluate(
         assessed = Assessed.from_json(body)
     else:
         examples = examples_from(data.train, recipe.evaluate.shots)
-        total = steps_of(test=len(test), dev=len(data.dev), current=current is not None)
+        total = steps_of(
+            test=len(test), dev=len(data.dev), others=len([s for s in (current, this.start) if s])
+        )
         with progress("evaluate", total=total) as advance:
-            systems = Systems(recipe, this.base, fitted.adapter_folder, current, advance)
+            systems = Systems(
+                recipe, this.base, fitted.adapter_folder, current, advance, start=this.start
+            )
             assessed = systems.assess(test, data.dev, examples)
         this.folder.finish("outputs", {**assessed.to_json(), "against": against})
     evaluation = score(
         assessed.outputs, language=recipe.pair.target, test_set=name_of_test_set(recipe, test)
     )
     return assessed, evaluation
+
+
+def _start(recipe: Recipe, registry: Registry, base: BaseModelRef) -> Path | None:
+    objective = recipe.objective
+    if not isinstance(objective, PreferenceObjective) or objective.start is None:
+        return None
+    return find_start(objective.start, recipe.folder, registry, base)
 
 
 def _current(registry: Registry, recipe: Recipe, base: BaseModelRef) -> Published | None:

@@ -137,10 +137,14 @@ def _show(outcome: Outcome) -> None:
                 f"{summary['base_chrf']:.1f}",
                 f"{summary['base_bleu']:.1f}",
             ],
+            *([["start", f"{summary['start_chrf']:.1f}", ""]] if "start_chrf" in summary else []),
             ["source copied", f"{summary['copy_chrf']:.1f}", ""],
         ],
         title=summary["test_set"],
     )
+    if "dev_preferred" in summary:
+        before, after = summary["dev_preferred"]
+        typer.echo(f"held-out pairs preferred: {before:.0%} before, {after:.0%} after")
     gate = summary["gate"]
     verdict = "passed" if gate["passed"] else "not passed"
     typer.echo(f"gate {verdict}: {'; '.join(gate['reasons'])}")

@@ -165,12 +165,9 @@ def test_rows_with_a_label_at_every_token_train_as_others_do(base: Path, tmp_pat
     texts = [row.input_ids for row in tiny.lessons(base, 8)]
     rows = [Encoded((), tuple(ids)) for ids in [*texts, texts[0] * 4]]
     assert len(rows[-1]) > 64
-    found = [
-        fit(
-            rows, rows, base, METHOD,
-            SCHEDULE.model_copy(update={"tokens_per_pass": size, "epochs": 4.0}), tmp_path / str(size),
-        )
-        for size in (64, 4096)
-    ]  # fmt: skip
+    found = []
+    for size in (64, 4096):
+        schedule = SCHEDULE.model_copy(update={"tokens_per_pass": size, "epochs": 4.0})
+        found.append(fit(rows, rows, base, METHOD, schedule, tmp_path / str(size)))
     assert found[0].dev_losses[-1][1] < found[0].dev_losses[0][1]
     assert_equal(weights(found[0]), weights(found[1]))

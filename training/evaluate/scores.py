@@ -12,13 +12,17 @@ from training.evaluate.metrics import Scored, bleu, chrf
 
 @dataclass(frozen=True)
 class Outputs:
-    """What each system made of the same segments; `current` is the version in use, if any."""
+    """What each system made of the same segments.
+
+    `current` is the version in use, `start` the adapter that training went on from, if any.
+    """
 
     sources: Sequence[str]
     references: Sequence[str]
     candidate: Sequence[str]
     base: Sequence[str]
     current: Sequence[str] | None = None
+    start: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Evaluation:
     over_base: Comparison
     over_copy: Comparison
     over_current: Comparison | None
+    over_start: Comparison | None = None
 
     def scores(self) -> tuple[Score, ...]:
         """Return what the manifest keeps."""
@@ -73,4 +78,5 @@ def score(outputs: Outputs, *, language: str, test_set: str, seed: int = 0) -> E
         over_base=against(outputs.base),
         over_copy=against(outputs.sources),
         over_current=against(outputs.current) if outputs.current is not None else None,
+        over_start=against(outputs.start) if outputs.start is not None else None,
     )
