@@ -169,6 +169,10 @@ def _show_counts(data: Prepared) -> None:
     parts = [[name, report.split[name]] for name in ("train", "dev", "test")]
     rows = [["read", report.clean["read"]], *dropped, ["kept", report.clean["kept"]], *parts]
     print_table(["step", "pairs"], rows, title=f"\nsplit by {report.split['by']}")
+    if pairs := report.split.get("pairs"):
+        columns = ["train", "drawn", "dev", "test"]
+        by_pair = [[name, *(sizes[column] for column in columns)] for name, sizes in pairs.items()]
+        print_table(["pair", "train", "drawn an epoch", "dev", "test"], by_pair)
     for line in report.lost():
         note(line)
 
@@ -177,7 +181,7 @@ def _show_rejected(data: Prepared) -> None:
     from training.corpus.segment import Segment
 
     rejected = [
-        (rule, Segment(s["source"], s["target"], s["doc"], s["path"], s["line"]))
+        (rule, Segment.from_json(s))
         for rule, samples in data.report.clean["samples"].items()
         for s in samples[:_SHOWN]
     ]

@@ -46,9 +46,9 @@ def gather(recipe: Recipe) -> Gathered:
     reports: dict[Part | None, CleanReport] = defaultdict(CleanReport)
     sources = []
     for source in recipe.data:
-        files = source.files(recipe.folder, recipe.pair)
+        files = source.files(recipe.folder, recipe.pairs)
         rules = held_out.get(source.part or "", trained)
-        segments, report = clean(source.read(files, recipe.pair), rules)
+        segments, report = clean(source.read(files, recipe.pairs), rules)
         kept[source.part] += segments
         reports[source.part] += report
         sources.append(_provenance(source, files, report.read))

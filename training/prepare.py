@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from adapters.errors import DataInvalid
 from adapters.manifest import DataSource
 from training.corpus.segment import Segment, load_jsonl, write_jsonl
 from training.corpus.source import PARTS
 from training.gather import gather
 from training.recipe import Recipe
-from training.split import split
+from training.sampling import sample
+from training.split import Split, split
 
 REPORT_FILE: Final = "data.json"
 
@@ -61,8 +64,27 @@ def prepare(recipe: Recipe) -> Prepared:
     """Return the recipe's data, ready for training. Raises DataInvalid."""
     gathered = gather(recipe)
     parts = split(gathered.free, recipe.split, gathered.given)
-    report = DataReport(gathered.sources, gathered.clean_report(), parts.counts())
+    counts = parts.counts()
+    if len(recipe.pairs) > 1:
+        counts["pairs"] = _counts_of_pairs(recipe, parts)
+    report = DataReport(gathered.sources, gathered.clean_report(), counts)
     return Prepared(parts.train, parts.dev, parts.test, report)
+
+
+def _counts_of_pairs(recipe: Recipe, parts: Split) -> dict[str, Any]:
+    drawn = Counter(s.pair for s in sample(parts.train, recipe.sampling, seed=recipe.seed))
+    counts: dict[str, Any] = {}
+    for pair in recipe.pairs:
+        sizes: dict[str, int] = {
+            part: sum(s.pair == pair for s in getattr(parts, part)) for part in PARTS
+        }
+        if missing := [part for part in ("train", "test") if not sizes[part]]:
+            raise DataInvalid(
+                f"{recipe.id}: {pair} has no segment in {' and '.join(missing)}; give each pair "
+                "its train and test text, or leave `part` out of its source"
+            )
+        counts[str(pair)] = {**sizes, "drawn": drawn[pair]}
+    return counts
 
 
 def write(data: Prepared, folder: Path) -> None:

@@ -13,7 +13,7 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_
 from adapters.base_prompt import prompt_for_base
 from adapters.errors import RecipeInvalid
 from adapters.ids import AdapterId, LanguagePair
-from adapters.manifest import Decoding, Id
+from adapters.manifest import Decoding, Id, Pair
 from adapters.prompt import Example, PromptFormat
 from training.clean.rules import CleanRules
 from training.corpus.source import Source
@@ -22,9 +22,12 @@ from training.gate import GateRule
 from training.methods.config import LoraMethod, Method
 from training.objective import Objective, SftObjective, check_method
 from training.recipe_faults import faults_of, with_overrides
+from training.recipe_pairs import check_pairs, check_sampling, check_sources
+from training.sampling import SamplingRule
 from training.section import Section
 from training.split import SplitRule
 from training.strict_yaml import Document, Fault, line_of, parse
+from training.task import Task
 
 SHIPPED: Final = Path(__file__).parent / "recipes"
 _R = TypeVar("_R", bound="Recipe")
@@ -71,6 +74,10 @@ class EvaluateSection(Section):
         default=120, description="at most so many of the test part, or all"
     )
     shots: int = Field(default=3, ge=0, le=32, description="examples that the base is shown")
+    zero_shot: bool | None = Field(
+        default=None,
+        description="measure the base without examples, too; if not said, of summaries only",
+    )
     samples: int = Field(default=12, ge=0, description="translations shown in the report")
     batch_size: int = Field(default=32, ge=1, description="segments decoded together")
 
@@ -83,49 +90,51 @@ class EvaluateSection(Section):
 class Recipe(Section):
     """One run: which text, cleaned and split how, which base and method, and when it is good."""
 
-    id: Id = Field(description="domain-source-target", examples=["k8s-en-fr"])
+    id: Id = Field(description="domain-source-target, or domain-mul", examples=["k8s-en-fr"])
+    pairs: tuple[Pair, ...] = Field(
+        default=(),
+        strict=False,
+        validate_default=True,
+        description="what an adapter with the id domain-mul translates, the first by default",
+        examples=["[en-de, en-fr, fr-en]"],
+    )
+    task: Task = Field(
+        default="translation", description="decides the rules of cleaning, metrics and baselines"
+    )
     licence: str = Field(min_length=1, description="of the adapter", examples=["BSD-3-Clause"])
     base: str = Field(default="gemma3-270m", description="name or folder of the base model")
     limitations: str = Field(default="", description="what users of the adapter must know")
     data: tuple[Source, ...] = Field(
         min_length=1, strict=False, examples=["[{jsonl: pairs.jsonl, licence: CC0-1.0}]"]
     )
-    clean: CleanRules = CleanRules()
+    clean: CleanRules = Field(default=CleanRules(), validate_default=True)
     split: SplitRule = SplitRule()
+    sampling: SamplingRule = SamplingRule()
     prompt: PromptSection = PromptSection()
     decoding: Decoding = Decoding()
     method: Method = LoraMethod()
     objective: Objective = SftObjective()
     schedule: Schedule = Schedule()
-    evaluate: EvaluateSection = EvaluateSection()
+    evaluate: EvaluateSection = Field(default=EvaluateSection(), validate_default=True)
     gate: GateRule = GateRule()
     seed: int = Field(default=0, ge=0)
     _folder: Path = PrivateAttr(default=Path())
 
-    @field_validator("id")
+    @field_validator("pairs")
     @classmethod
-    def _one_pair(cls, adapter_id: AdapterId) -> AdapterId:
-        if adapter_id.pair is None:
-            raise ValueError(
-                f"{adapter_id} is of several pairs, and a recipe trains one; "
-                f"write one recipe a pair, for example with the id {adapter_id.domain}-en-fr"
-            )
-        return adapter_id
+    def _pairs_of_id(
+        cls, pairs: tuple[LanguagePair, ...], info: ValidationInfo
+    ) -> tuple[LanguagePair, ...]:
+        adapter_id: AdapterId | None = info.data.get("id")
+        if adapter_id is None:
+            return pairs
+        return check_pairs(adapter_id, pairs)
 
     @field_validator("data")
     @classmethod
-    def _pairs_fit(cls, data: tuple[Source, ...], info: ValidationInfo) -> tuple[Source, ...]:
-        adapter_id: AdapterId | None = info.data.get("id")
-        if adapter_id is None or adapter_id.pair is None:
-            return data
-        pair = adapter_id.pair
-        allowed = (pair, LanguagePair(pair.target, pair.source))
-        for number, source in enumerate(data):
-            if source.pair is not None and source.pair not in allowed:
-                raise ValueError(
-                    f"the pair of source {number} is {source.pair}, which is neither that of "
-                    f"{adapter_id} nor its reverse; use {allowed[0]} or {allowed[1]}"
-                )
+    def _text_for_pairs(cls, data: tuple[Source, ...], info: ValidationInfo) -> tuple[Source, ...]:
+        if pairs := info.data.get("pairs"):
+            check_sources(data, pairs)
         return data
 
     @field_validator("objective")
@@ -135,12 +144,30 @@ class Recipe(Section):
             check_method(objective, method)
         return objective
 
+    @field_validator("clean")
+    @classmethod
+    def _rules_of_task(cls, rules: CleanRules, info: ValidationInfo) -> CleanRules:
+        return rules.for_task(info.data.get("task", "translation"))
+
+    @field_validator("evaluate")
+    @classmethod
+    def _baselines_of_task(cls, section: EvaluateSection, info: ValidationInfo) -> EvaluateSection:
+        if section.zero_shot is not None:
+            return section
+        is_asked = info.data.get("task") == "summarization" and section.shots > 0
+        return section.model_copy(update={"zero_shot": is_asked})
+
+    @field_validator("sampling")
+    @classmethod
+    def _shares_of_pairs(cls, rule: SamplingRule, info: ValidationInfo) -> SamplingRule:
+        if pairs := info.data.get("pairs"):
+            check_sampling(rule, pairs)
+        return rule
+
     @property
     def pair(self) -> LanguagePair:
-        """The languages of the adapter."""
-        if self.id.pair is None:
-            raise RecipeInvalid(f"{self.id} is of several pairs, and a recipe trains one")
-        return self.id.pair
+        """The languages of the adapter; of several pairs, the first."""
+        return self.pairs[0]
 
     @property
     def folder(self) -> Path:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -29,7 +30,7 @@ By = Literal["document", "hash", "source"]
 class SplitRule(Section):
     """How the segments are divided. The same segments and seed give the same split, everywhere.
 
-    The sizes are of parts that no source gives by its `part`.
+    The sizes are of each language pair, and of parts that no source gives by its `part`.
     """
 
     by: Literal["auto", "document", "hash"] = Field(
@@ -86,7 +87,7 @@ def split(
     sizes: dict[Part, int] = {"test": rule.test, "dev": rule.dev}
     wanted = {part: 0 if part in given else size for part, size in sizes.items()}
     by = _by(segments, rule)
-    units = _units(segments, (lambda s: s.document) if by == "document" else _source_key)
+    units = _units(segments, (lambda s: s.document) if by == "document" else _text_key(segments))
     order = sorted(units, key=lambda name: _rank(name, rule.seed))
     test = _take(order, units, wanted["test"])
     dev = _take([name for name in order if name not in test], units, wanted["dev"])
@@ -96,8 +97,11 @@ def split(
         for part, names in taken.items()
     }
     whole = {part: [*chosen[part], *given.get(part, [])] for part in PARTS}
-    if any(len(chosen[part]) < size for part, size in wanted.items()) or not whole["train"]:
-        raise DataInvalid(_too_few(by, len(units), chosen, wanted, given))
+    for pair in sorted({s.pair for s in segments}, key=str) or [None]:
+        parts = {part: [s for s in chosen[part] if s.pair == pair] for part in PARTS}
+        trained = parts["train"] or given.get("train")
+        if any(len(parts[part]) < size for part, size in wanted.items()) or not trained:
+            raise DataInvalid(_too_few(f"{pair}: " if pair else "", by, parts, wanted, given))
     return _without_leaks(whole, by if segments and any(wanted.values()) else "source")
 
 
@@ -115,8 +119,22 @@ def _by(segments: list[Segment], rule: SplitRule) -> Literal["document", "hash"]
     return "document" if many and even else "hash"
 
 
-def _source_key(segment: Segment) -> str:
-    return normalise(segment.source)
+def _text_key(segments: list[Segment]) -> Callable[[Segment], str]:
+    """Return what a segment's part hangs on: its source, or of several pairs the shared side.
+
+    So "Save" in en-de, en-fr and de-en falls into one part, whichever side it is on.
+    """
+    pairs = {segment.pair for segment in segments if segment.pair}
+    if len(pairs) < 2:
+        return lambda segment: normalise(segment.source)
+    languages = Counter(language for p in pairs for language in (p.source, p.target))
+    shared = max(sorted(languages), key=languages.__getitem__)
+
+    def side(segment: Segment) -> str:
+        is_target = segment.pair is not None and segment.pair.target == shared
+        return normalise(segment.target if is_target else segment.source)
+
+    return side
 
 
 def _units(segments: list[Segment], key: Callable[[Segment], str]) -> dict[str, list[Segment]]:
@@ -131,20 +149,22 @@ def _rank(name: str, seed: int) -> bytes:
 
 
 def _take(order: list[str], units: dict[str, list[Segment]], size: int) -> set[str]:
+    """Return units in which every pair has about `size` segments."""
     taken: set[str] = set()
-    count = 0
+    counts = dict.fromkeys((s.pair for unit in units.values() for s in unit), 0)
+    most = max(size * _OVERFILL, size + 1)
     for name in order:
-        if count >= size:
-            break
-        if count + len(units[name]) <= max(size * _OVERFILL, size + 1):
+        added = Counter(segment.pair for segment in units[name])
+        lacking = [pair for pair in added if counts[pair] < size]
+        if lacking and all(counts[pair] + added[pair] <= most for pair in lacking):
             taken.add(name)
-            count += len(units[name])
+            counts = {pair: count + added[pair] for pair, count in counts.items()}
     return taken
 
 
 def _too_few(
+    pair: str,
     by: str,
-    units: int,
     chosen: Mapping[Part, list[Segment]],
     wanted: Mapping[Part, int],
     given: Mapping[Part, list[Segment]],
@@ -155,21 +175,31 @@ def _too_few(
     if given:
         sources = f"sources of `part: {'`, `part: '.join(given)}` are not divided"
         return (
-            f"split by {by}: {total} segments without a `part` give {parts}; {sources}: "
+            f"{pair}split by {by}: {total} segments without a `part` give {parts}; {sources}: "
             "leave `part` out of one, give a source for the part that is missing, "
             "or lower split.test and split.dev"
         )
     return (
-        f"split by {by}: {total} segments in {units} units give {parts}; "
+        f"{pair}split by {by}: {total} segments give {parts}; "
         "add data, lower split.test and split.dev, or set split.by: hash"
     )
 
 
 def _without_leaks(parts: Mapping[Part, list[Segment]], by: By) -> Split:
     test = parts["test"]
-    seen = {normalise(s.source) for s in test}
-    dev = [s for s in parts["dev"] if normalise(s.source) not in seen]
-    seen |= {normalise(s.source) for s in dev}
-    train = [s for s in parts["train"] if normalise(s.source) not in seen]
+    held_out = _held_out(test)
+    dev = [s for s in parts["dev"] if _source_of(s) not in held_out]
+    held_out |= _held_out(dev)
+    train = [s for s in parts["train"] if _source_of(s) not in held_out]
     removed = {"dev": len(parts["dev"]) - len(dev), "train": len(parts["train"]) - len(train)}
     return Split(train, dev, test, by, removed)
+
+
+def _held_out(segments: Sequence[Segment]) -> set[tuple[str, str]]:
+    # A reversed pair has the reference as its source, so training must see neither side.
+    reverse = (segment.reversed() for segment in segments if segment.pair)
+    return {_source_of(segment) for segment in chain(segments, reverse)}
+
+
+def _source_of(segment: Segment) -> tuple[str, str]:
+    return (segment.pair.source if segment.pair else "", normalise(segment.source))

@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -126,22 +126,29 @@ def _json(outcome: Outcome) -> dict[str, object]:
     }
 
 
+def _show_scores(figures: dict[str, Any], title: str) -> None:
+    further = figures.get("further", {})
+
+    def row(name: str, prefix: str, column: str) -> list[str]:
+        own = [figures.get(f"{prefix}{metric}") for metric in ("chrf", "bleu")]
+        values = [*own, *(scores.get(column) for scores in further.values())]
+        return [name, *("" if value is None else f"{value:.1f}" for value in values)]
+
+    rows = [row("adapter", "", "value"), row(f"base, {figures['base_asked']}", "base_", "base")]
+    if "zero_shot_chrf" in figures:
+        rows.append(row(f"base, {figures['zero_shot_asked']}", "zero_shot_", "zero_shot"))
+    if "start_chrf" in figures:
+        rows.append(row("start of training", "start_", "start"))
+    rows.append(row("source copied", "copy_", "copy"))
+    print_table(["system", "chrF++", "BLEU", *further], rows, title=title)
+
+
 def _show(outcome: Outcome) -> None:
     summary, published = outcome.summary, outcome.published
-    print_table(
-        ["system", "chrF++", "BLEU"],
-        [
-            ["adapter", f"{summary['chrf']:.1f}", f"{summary['bleu']:.1f}"],
-            [
-                f"base, {summary['base_asked']}",
-                f"{summary['base_chrf']:.1f}",
-                f"{summary['base_bleu']:.1f}",
-            ],
-            *([["start", f"{summary['start_chrf']:.1f}", ""]] if "start_chrf" in summary else []),
-            ["source copied", f"{summary['copy_chrf']:.1f}", ""],
-        ],
-        title=summary["test_set"],
-    )
+    for pair, figures in summary.get("pairs", {}).items():
+        _show_scores(figures, f"{pair}: {figures['test_set']}")
+    mean_of = f"mean of {len(summary['pairs'])} pairs" if "pairs" in summary else ""
+    _show_scores(summary, mean_of or summary["test_set"])
     if "dev_preferred" in summary:
         before, after = summary["dev_preferred"]
         typer.echo(f"held-out pairs preferred: {before:.0%} before, {after:.0%} after")

@@ -52,7 +52,7 @@ def preferences(base: Path) -> list[EncodedPreference]:
     """Return pairs in which capitals are preferred."""
     encoder = Encoder(fakes.prompt_format(), tiny.PAIR, BaseTokenizer.load(base), max_length=200)
     words = ("open", "close", "save it", "run", "move the cell", "stop")
-    segments = [Segment(w, w.upper(), "", "", 1, w[::-1]) for w in words * 4]
+    segments = [Segment(w, w.upper(), "", "", 1, rejected=w[::-1]) for w in words * 4]
     rows, too_long = encode_preferences(encoder, segments)
     assert not too_long
     return rows

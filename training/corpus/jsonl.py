@@ -1,6 +1,7 @@
 """JSON Lines: {"source", "target"}, {"en", "fr"}, or OPUS' {"translation": {"en", "fr"}}.
 
-Rows of a preference have keys of their own: training.corpus.preferences.
+Or any two columns that the recipe names. Rows of a preference have keys of their own, see
+training.corpus.preferences.
 """
 
 from __future__ import annotations
@@ -10,25 +11,40 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from adapters.errors import DataInvalid
 from adapters.ids import LanguagePair
 from training.corpus.lines import numbered_lines
 from training.corpus.preferences import is_preference, read_preference
 from training.corpus.segment import Segment
+from training.section import Section
 
 
-def read_jsonl(path: Path, pair: LanguagePair) -> Iterator[Segment]:
-    """Yield the pairs of `path`; blank lines are skipped. Raises DataInvalid with path:line."""
+class Columns(Section):
+    """The keys of the texts in each line."""
+
+    source: str = Field(default="source", description="key of the source text")
+    target: str = Field(default="target", description="key of the target text")
+
+
+def read_jsonl(path: Path, pair: LanguagePair, columns: Columns | None = None) -> Iterator[Segment]:
+    """Yield the pairs of `path`; blank lines are skipped. Raises DataInvalid with path:line.
+
+    Without `columns`, the keys are source and target, or the codes of the languages.
+    """
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
         body = _parse(line, path, number)
-        where, document = f"{path}:{number}", str(body.get("doc") or path.name)
-        rejected = None
-        if is_preference(body):
+        where, rejected = f"{path}:{number}", None
+        if columns is not None:
+            source, target = _named(body, columns, where)
+        elif is_preference(body):
             source, target, rejected = read_preference(body, where)
         else:
             source, target = _texts(body, pair, where)
+        document = str(body.get("doc") or path.name)
         yield Segment(source, target, document, str(path), number, rejected=rejected)
 
 
@@ -58,6 +74,16 @@ def _texts(body: dict[str, Any], pair: LanguagePair, where: str) -> tuple[str, s
         f'"{pair.target}", found {", ".join(map(repr, body)) or "none"}; rename the keys, '
         "or set `pair` of this source in the recipe"
     )
+
+
+def _named(body: dict[str, Any], columns: Columns, where: str) -> tuple[str, str]:
+    if missing := [key for key in (columns.source, columns.target) if key not in body]:
+        raise DataInvalid(
+            f"{where}: expected the keys {columns.source!r} and {columns.target!r}, found "
+            f"{', '.join(map(repr, body)) or 'none'}; correct `columns` of this source "
+            f"({' and '.join(missing)} missing)"
+        )
+    return _text(body, columns.source, where), _text(body, columns.target, where)
 
 
 def _text(texts: dict[str, Any], key: str, where: str) -> str:

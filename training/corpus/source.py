@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, Self, get_args
 
@@ -14,7 +15,7 @@ from adapters.ids import LanguagePair
 from adapters.manifest import Pair
 from training.corpus.catalogues import find_catalogues
 from training.corpus.gettext import read_gettext
-from training.corpus.jsonl import read_jsonl
+from training.corpus.jsonl import Columns, read_jsonl
 from training.corpus.segment import Segment
 from training.corpus.tsv import read_tsv
 from training.section import Section
@@ -32,8 +33,19 @@ class Source(Section):
     )
     jsonl: str | None = Field(default=None, description="a JSON Lines file")
     tsv: str | None = Field(default=None, description="a tab-separated file")
+    columns: Columns | None = Field(
+        default=None,
+        description="keys of the texts in a JSON Lines file, for example "
+        "{source: english_text, target: french_summary}",
+    )
     pair: Pair | None = Field(
-        default=None, description="languages of the files, if not the adapter's (may be reversed)"
+        default=None,
+        description="languages of the files, if not the adapter's; they may be reversed",
+        examples=["en-fr"],
+    )
+    both_directions: bool = Field(
+        default=True,
+        description="where the recipe's `pairs` name both directions, use the text for both",
     )
     part: Part | None = Field(
         default=None,
@@ -50,6 +62,10 @@ class Source(Section):
                 "needs exactly one of gettext, jsonl and tsv, "
                 f"found {' and '.join(given) or 'none'}"
             )
+        if self.columns is not None and not self.jsonl:
+            raise ValueError(
+                "`columns` are of a jsonl source; a TSV file names its own in a header"
+            )
         return self
 
     @property
@@ -57,27 +73,35 @@ class Source(Section):
         """The path or package that the recipe names."""
         return self.gettext or self.jsonl or self.tsv or ""
 
-    def files(self, folder: Path, pair: LanguagePair) -> list[Path]:
+    def directions(self, pairs: Sequence[LanguagePair]) -> list[LanguagePair]:
+        """Return which of `pairs` this source has text for, that of the files first."""
+        own = self.pair or pairs[0]
+        found = [pair for pair in (own, own.reverse) if pair in pairs]
+        return found if self.both_directions else found[:1]
+
+    def files(self, folder: Path, pairs: Sequence[LanguagePair]) -> list[Path]:
         """Return the files of this source; `folder` is the recipe's. Raises DataInvalid."""
         if self.gettext:
-            language = (self.pair or pair).target
+            language = (self.pair or pairs[0]).target
             return find_catalogues(self.gettext, folder, language=language)
         path = folder / Path(self.location).expanduser()
         if not path.is_file():
             raise DataInvalid(f"{path}: no such file; paths are relative to the recipe's folder")
         return [path]
 
-    def read(self, files: list[Path], pair: LanguagePair) -> Iterator[Segment]:
-        """Yield the segments of `files` in the direction of `pair`. Raises DataInvalid."""
-        found = self.pair or pair
-        for path in files:
-            for segment in self._read_file(path, found):
-                yield segment.reversed() if found != pair else segment
+    def read(self, files: list[Path], pairs: Sequence[LanguagePair]) -> Iterator[Segment]:
+        """Yield the segments of `files` in each of their directions. Raises DataInvalid."""
+        own = self.pair or pairs[0]
+        for direction in self.directions(pairs):
+            for path in files:
+                for segment in self._read_file(path, own):
+                    found = replace(segment, pair=own)
+                    yield found if direction == own else found.reversed()
 
     def _read_file(self, path: Path, pair: LanguagePair) -> Iterator[Segment]:
         if self.gettext:
             return read_gettext(path)
-        return read_jsonl(path, pair) if self.jsonl else read_tsv(path, pair)
+        return read_jsonl(path, pair, self.columns) if self.jsonl else read_tsv(path, pair)
 
 
 def digest_of(files: list[Path]) -> str:

@@ -23,13 +23,14 @@ from trl import SFTConfig
 from adapters.errors import TrainingFailed
 from training.encode import Encoded
 from training.fit.callbacks import Meter, Stop, stop_on_interrupt
+from training.fit.handover import hand_over
 from training.fit.result import FitResult, OnProgress
 from training.fit.schedule import Schedule
 from training.fit.trainer import LabelTrainer
 from training.methods.adalora import MoveRanks
 from training.methods.attach import Adapted, attach, load_base
 from training.methods.config import AdaLoraMethod, Method
-from training.methods.save import save, target_modules
+from training.methods.save import target_modules
 from training.methods.start import load_start
 from training.objective import Objective, PreferenceObjective, SftObjective
 from training.objectives.trainer_for import Rows, trainer_for
@@ -71,6 +72,8 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
 ) -> FitResult:
     """Train on `train` and write what came of it to `out/adapter`; checkpoints beside it.
 
+    Where that is a LoRA in place of what was trained, `out/trained` is the latter as PEFT saves it.
+
     Rows are Encoded, or EncodedPreference where the objective compares two translations. `start`
     is the folder of an adapter to go on from. With `resume`, goes on from the last checkpoint
     there; without, starts anew. Asks no network. The base stays frozen in its own precision, the
@@ -101,7 +104,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
         trainer.train(resume_from_checkpoint=checkpoint)
     seconds = time.monotonic() - started
     _check_finite(trainer.adapted)
-    folder = save(trainer.adapted, base, out / "adapter")
+    folder, conversion = hand_over(trainer.adapted, method, base, out, _plain(dev or train))
     return FitResult(
         adapter_folder=folder,
         seconds=seconds,
@@ -115,6 +118,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
         target_modules=target_modules(folder),
         peak_rss_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        conversion=conversion,
     )
 
 
@@ -160,10 +164,13 @@ def _steps(schedule: Schedule, rows: int) -> int:
     return min(steps, schedule.max_steps or steps)
 
 
+def _plain(rows: Rows) -> list[Encoded]:
+    return [row if isinstance(row, Encoded) else row.chosen for row in rows]
+
+
 def _calibrate(model: torch.nn.Module, train: Rows) -> None:
     with torch.no_grad():
-        for given in train[:_CALIBRATION_ROWS]:  # one by one: PEFT's hooks expect it
-            row = given if isinstance(given, Encoded) else given.chosen
+        for row in _plain(train[:_CALIBRATION_ROWS]):  # one by one: PEFT's hooks expect it
             model(input_ids=torch.tensor([row.input_ids], device=next(model.parameters()).device))
 
 

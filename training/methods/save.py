@@ -15,15 +15,17 @@ from adapters.manifest import CONFIG_FILE, WEIGHTS_FILE
 from training.methods.attach import Adapted
 
 
-def save(adapted: Adapted, base: Path, folder: Path) -> Path:
+def save(
+    adapted: Adapted, base: Path, folder: Path, *, precision: torch.dtype | None = None
+) -> Path:
     """Write adapter_config.json and adapter_model.safetensors, nothing else.
 
-    The config names the base by its name. Tensors have the base's precision: servers cast them to
-    it anyway, so what is evaluated is what is served.
+    The config names the base by its name. Tensors have the base's precision, unless another is
+    given: servers cast them to it anyway, so what is evaluated is what is served.
     """
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
-    _save_peft(adapted, base, draft)
+    _save_peft(adapted, base, draft, precision or adapted.base.dtype)
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
     return folder
@@ -35,11 +37,11 @@ def target_modules(folder: Path) -> tuple[str, ...]:
     return tuple(config.get("target_modules") or ())
 
 
-def _save_peft(adapted: Adapted, base: Path, draft: Path) -> None:
+def _save_peft(adapted: Adapted, base: Path, draft: Path, precision: torch.dtype) -> None:
     model = adapted.model
     if not isinstance(model, PeftModel):
         raise TypeError(f"expected a PeftModel, found {type(model)}")
-    state = {name: p.detach().to(adapted.base.dtype) for name, p in adapted.trainable().items()}
+    state = {name: p.detach().to(precision) for name, p in adapted.trainable().items()}
     model.save_pretrained(str(draft), state_dict=state, save_embedding_layers=False)
     config = json.loads((draft / CONFIG_FILE).read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = str(read_card(base).get("name") or base.name)
