@@ -12,7 +12,7 @@ from training.section import Section
 _DEFAULT: Final = "sft"
 
 
-class SftObjective(Section):
+class Sft(Section):
     """The translations themselves, by cross entropy."""
 
     kind: Literal["sft"] = "sft"
@@ -24,7 +24,7 @@ class SftObjective(Section):
     )
 
 
-class MonolingualObjective(Section):
+class Monolingual(Section):
     """More text of the target language, every token of it."""
 
     kind: Literal["monolingual"]
@@ -62,7 +62,7 @@ class _OfPreferences(Section):
     )
 
 
-class DpoObjective(_OfPreferences):
+class Dpo(_OfPreferences):
     """DPO (arXiv 2305.18290): prefer the chosen more than where training started did."""
 
     kind: Literal["dpo"]
@@ -71,7 +71,7 @@ class DpoObjective(_OfPreferences):
     )
 
 
-class CpoObjective(_OfPreferences):
+class Cpo(_OfPreferences):
     """CPO (arXiv 2401.08417): prefer the chosen, with no reference model, and learn it."""
 
     kind: Literal["cpo"]
@@ -86,19 +86,19 @@ def _kind_of(value: Any) -> str:
 
 
 Objective = Annotated[
-    Annotated[SftObjective, Tag("sft")]
-    | Annotated[MonolingualObjective, Tag("monolingual")]
-    | Annotated[DpoObjective, Tag("dpo")]
-    | Annotated[CpoObjective, Tag("cpo")],
+    Annotated[Sft, Tag("sft")]
+    | Annotated[Monolingual, Tag("monolingual")]
+    | Annotated[Dpo, Tag("dpo")]
+    | Annotated[Cpo, Tag("cpo")],
     Discriminator(_kind_of),
 ]
-PreferenceObjective = DpoObjective | CpoObjective
+PreferenceObjective = Dpo | Cpo
 
 
 def check_method(objective: Objective, method: Method) -> None:
     """Raise ValueError if the objective asks for the base or a start that `method` cannot give."""
     residual = isinstance(method, LoraMethod) and method.init in RESIDUAL_INITS
-    if isinstance(objective, SftObjective) and objective.kl_to_base:
+    if isinstance(objective, Sft) and objective.kl_to_base:
         if isinstance(method, FullMethod):
             raise ValueError("kl_to_base compares with the base, which method.kind: full changes")
         if residual:

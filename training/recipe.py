@@ -20,7 +20,7 @@ from training.corpus.source import Source
 from training.fit.schedule import Schedule
 from training.gate import GateRule
 from training.methods.config import LoraMethod, Method
-from training.objective import Objective, SftObjective, check_method
+from training.objective import Objective, Sft, check_method
 from training.recipe_faults import faults_of, with_overrides
 from training.recipe_pairs import check_pairs, check_sampling, check_sources
 from training.sampling import SamplingRule
@@ -113,7 +113,7 @@ class Recipe(Section):
     prompt: PromptSection = PromptSection()
     decoding: Decoding = Decoding()
     method: Method = LoraMethod()
-    objective: Objective = SftObjective()
+    objective: Objective = Sft()
     schedule: Schedule = Schedule()
     evaluate: EvaluateSection = Field(default=EvaluateSection(), validate_default=True)
     gate: GateRule = GateRule()

@@ -18,7 +18,7 @@ from tests.training import tiny
 from training.encode import Encoded
 from training.methods.attach import Adapted, attach
 from training.methods.config import LoraMethod
-from training.objective import CpoObjective, DpoObjective, PreferenceObjective, SftObjective
+from training.objective import Cpo, Dpo, PreferenceObjective, Sft
 from training.objectives import divergence, log_probabilities
 from training.objectives.encoded_preference import EncodedPreference
 from training.objectives.preference_batch import PreferenceCollator
@@ -134,7 +134,7 @@ def _dpo_of_trl(nll_weight: float, out: Path) -> tuple[float, dict[str, torch.Te
 @pytest.mark.parametrize("nll_weight", [0.0, 0.7])
 def test_dpo_is_that_of_trl_in_loss_and_gradients(nll_weight: float, tmp_path: Path) -> None:
     built = adapted()
-    trainer = ours(DpoObjective(kind="dpo", beta=0.3, nll_weight=nll_weight), built, tmp_path)
+    trainer = ours(Dpo(kind="dpo", beta=0.3, nll_weight=nll_weight), built, tmp_path)
     moved = adapted(seed=1).trainable()
     for name, parameter in built.trainable().items():
         parameter.data.copy_(moved[name].data)
@@ -176,14 +176,14 @@ def _cpo_of_trl(out: Path) -> tuple[float, dict[str, torch.Tensor]]:
 
 def test_cpo_is_that_of_trl_in_loss_and_gradients(tmp_path: Path) -> None:
     built = adapted()
-    trainer = ours(CpoObjective(kind="cpo", beta=0.3, nll_weight=0.7), built, tmp_path)
+    trainer = ours(Cpo(kind="cpo", beta=0.3, nll_weight=0.7), built, tmp_path)
     loss = trainer.compute_loss(built.model, batch_of(trainer))
     loss.backward()
     assert_equal((loss.item(), gradients(built)), _cpo_of_trl(tmp_path))
 
 
 def test_passes_of_one_pair_add_up_to_the_whole_batch(tmp_path: Path) -> None:
-    objective = DpoObjective(kind="dpo", nll_weight=0.5)
+    objective = Dpo(kind="dpo", nll_weight=0.5)
     found = []
     for tokens_per_pass in (64, 1):
         built = adapted()
@@ -194,7 +194,7 @@ def test_passes_of_one_pair_add_up_to_the_whole_batch(tmp_path: Path) -> None:
 
 
 def test_the_reference_is_where_training_starts(tmp_path: Path) -> None:
-    trainer = ours(DpoObjective(kind="dpo"), adapted(), tmp_path)
+    trainer = ours(Dpo(kind="dpo"), adapted(), tmp_path)
     measured = trainer.evaluate()
     assert measured["eval_rewards/margins"] == pytest.approx(0, abs=1e-5)
     assert measured["eval_loss"] == pytest.approx(0.6931, abs=1e-3)
@@ -215,7 +215,7 @@ def test_divergence_from_the_base_is_that_of_plain_torch(tmp_path: Path) -> None
     assert kl.mean().item() > 1e-3
 
     trainer = trainer_for(
-        SftObjective(kl_to_base=0.4), [p.chosen for p in PAIRS], [], pad=0, adapted=built,
+        Sft(kl_to_base=0.4), [p.chosen for p in PAIRS], [], pad=0, adapted=built,
         args=SFTConfig(
             output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none",
             dataset_kwargs={"skip_prepare_dataset": True}, gradient_checkpointing=False,

@@ -23,7 +23,7 @@ from training.fit.result import FitProgress, FitResult
 from training.fit.run import fit
 from training.fit.schedule import Schedule
 from training.methods.config import LoraMethod
-from training.objective import CpoObjective, DpoObjective, SftObjective
+from training.objective import Cpo, Dpo, Sft
 from training.objectives.encoded_preference import EncodedPreference, encode_preferences
 
 pytestmark = pytest.mark.train
@@ -32,7 +32,7 @@ METHOD = LoraMethod(rank=4, alpha=8)
 SCHEDULE = Schedule(
     epochs=2, batch_size=4, learning_rate=1e-2, warmup=0.0, save_every=4, evaluate_every=6
 )
-DPO = DpoObjective(kind="dpo", beta=0.5)
+DPO = Dpo(kind="dpo", beta=0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -
         torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("objective", [DPO, CpoObjective(kind="cpo")], ids=["dpo", "cpo"])
+@pytest.mark.parametrize("objective", [DPO, Cpo(kind="cpo")], ids=["dpo", "cpo"])
 def test_preferences_are_learnt(objective: Any, base: Path, tmp_path: Path) -> None:
     result = train(base, tmp_path / "run", objective=objective)
     steps, shares, margins = zip(*result.preferences, strict=True)
@@ -150,7 +150,7 @@ def test_divergence_holds_the_adapter_to_its_base(base: Path, tmp_path: Path) ->
     rows = tiny.lessons(base)
     ended = []
     for weight in (0.01, 100.0):
-        objective = SftObjective(kl_to_base=weight)
+        objective = Sft(kl_to_base=weight)
         out = tmp_path / f"run{weight}"
         fit(rows, rows[:5], base, METHOD, SCHEDULE, out, objective=objective)
         state = json.loads((out / "checkpoints/checkpoint-12/trainer_state.json").read_text())

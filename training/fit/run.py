@@ -32,10 +32,10 @@ from training.methods.attach import Adapted, attach, load_base
 from training.methods.config import AdaLoraMethod, Method
 from training.methods.save import target_modules
 from training.methods.start import load_start
-from training.objective import Objective, PreferenceObjective, SftObjective
+from training.objective import Objective, PreferenceObjective, Sft
 from training.objectives.trainer_for import Rows, trainer_for
 
-_SFT: Final = SftObjective()
+_SFT: Final = Sft()
 _PACKAGES: Final = ("torch", "transformers", "peft", "trl")
 # CorDA's covariances settle with a few thousand tokens on models of this size.
 _CALIBRATION_ROWS: Final = 256

@@ -20,7 +20,7 @@ from torch.utils.data import Sampler
 from adapters.console import progress
 from training.fit.batches import LengthGrouped
 from training.fit.trainer import LabelTrainer
-from training.objective import DpoObjective, PreferenceObjective
+from training.objective import Dpo, PreferenceObjective
 from training.objectives.label_hidden import give_label_hidden, head_of, labels_of
 from training.objectives.log_probabilities import log_probabilities
 from training.objectives.preference_batch import COLUMNS, REFERENCE
@@ -46,7 +46,7 @@ class PreferenceTrainer(LabelTrainer):
         self._objective = objective
         self._signature_columns: Any = list(COLUMNS)
         give_label_hidden(self.adapted.base)
-        if isinstance(objective, DpoObjective):
+        if isinstance(objective, Dpo):
             self.train_dataset = self._with_reference(self.train_dataset)
             if self.eval_dataset is not None:
                 self.eval_dataset = self._with_reference(self.eval_dataset)

@@ -10,7 +10,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from training.encode import Encoded
 from training.fit.trainer import LabelTrainer
-from training.objective import Objective, PreferenceObjective, SftObjective
+from training.objective import Objective, PreferenceObjective, Sft
 from training.objectives.encoded_preference import EncodedPreference
 from training.objectives.preference_batch import PreferenceCollator, dataset_of
 from training.objectives.preference_trainer import PreferenceTrainer
@@ -36,7 +36,7 @@ def trainer_for(
         "train_dataset": _dataset(_rows(train)),
         "eval_dataset": _dataset(_rows(dev)) if dev else None,
     }
-    if isinstance(objective, SftObjective) and objective.kl_to_base:
+    if isinstance(objective, Sft) and objective.kl_to_base:
         return RegularisedTrainer(kl_to_base=objective.kl_to_base, **options)
     return LabelTrainer(**options)
 
