@@ -21,7 +21,7 @@ from training.fit.schedule import Schedule
 from training.gate import GateRule
 from training.methods.config import LoraMethod, Method
 from training.methods.rates import learning_rate_of
-from training.objective import Objective, Sft
+from training.objective import Objective, Sft, check_method
 from training.recipe_faults import faults_of, with_overrides
 from training.recipe_pairs import (
     check_pairs,
@@ -147,6 +147,13 @@ class Recipe(Section):
             check = check_texts if objective.kind == "monolingual" else check_sources
             check(data, pairs)
         return data
+
+    @field_validator("method")
+    @classmethod
+    def _serves_the_objective(cls, method: Method, info: ValidationInfo) -> Method:
+        if (objective := info.data.get("objective")) is not None:
+            check_method(objective, method)
+        return method
 
     @field_validator("clean")
     @classmethod

@@ -170,6 +170,8 @@ def _show_scores(figures: dict[str, Any], title: str) -> None:
     rows = [row("adapter", "", "value"), row(f"base, {figures['base_asked']}", "base_", "base")]
     if "zero_shot_chrf" in figures:
         rows.append(row(f"base, {figures['zero_shot_asked']}", "zero_shot_", "zero_shot"))
+    if "start_chrf" in figures:
+        rows.append(row("start of training", "start_", "start"))
     rows.append(row("source copied", "copy_", "copy"))
     print_table(["system", "chrF++", "BLEU", *further], rows, title=title)
 
@@ -186,6 +188,9 @@ def _show(outcome: Outcome) -> None:
         _show_scores(figures, f"{pair}: {figures['test_set']}")
     mean_of = f"mean of {len(summary['pairs'])} pairs" if "pairs" in summary else ""
     _show_scores(summary, mean_of or summary["test_set"])
+    if "dev_preferred" in summary:
+        before, after = summary["dev_preferred"]
+        typer.echo(f"held-out pairs preferred: {before:.0%} before, {after:.0%} after")
     gate = summary["gate"]
     verdict = "passed" if gate["passed"] else "not passed"
     typer.echo(f"gate {verdict}: {'; '.join(gate['reasons'])}")

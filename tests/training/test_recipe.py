@@ -160,8 +160,10 @@ def test_relative_paths_start_at_the_folder_that_is_given(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_recipes_are_valid_and_named_for_their_id(path: Path) -> None:
-    # A prefix says how or on what it is trained, where that is what the recipe is for.
-    assert path.stem.endswith(str(Recipe.load(path.stem).id))
+    # A prefix says how or on what it is trained, a suffix which other objective it has.
+    recipe = Recipe.load(path.stem)
+    other = "" if recipe.objective.kind == "sft" else f"-{recipe.objective.kind}"
+    assert path.stem.endswith(f"{recipe.id}{other}")
 
 
 def test_there_are_shipped_recipes() -> None:

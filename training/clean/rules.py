@@ -64,7 +64,7 @@ def rules_of(config: CleanRules) -> dict[str, Rule]:
 
     The duplicate rules remember what they have seen, so make a new set for every run.
     """
-    rules: dict[str, Rule] = {"empty": _is_empty}
+    rules: dict[str, Rule] = {"empty": _is_empty, "equal_sides": _prefers_itself}
     if config.drop_identical:
         rules["identical"] = lambda s: s.source.strip() == s.target.strip()
     if (longest := config.max_chars) is not None:
@@ -74,13 +74,24 @@ def rules_of(config: CleanRules) -> dict[str, Rule]:
     if config.match_placeholders:
         rules["placeholders"] = lambda s: placeholders(s.source) != placeholders(s.target)
     if config.drop_duplicates:
-        rules["duplicate"] = _Seen(lambda s: (str(s.pair), s.source, s.target))
-        rules["other_translation"] = _Seen(lambda s: (str(s.pair), s.source))
+        rules["duplicate"] = _Seen(lambda s: (str(s.pair), s.source, s.target, s.rejected or ""))
+        # Preferences tell translations of one source apart: each teaches something of its own.
+        rules["other_translation"] = _Seen(
+            lambda s: (
+                (str(s.pair), s.source)
+                if s.rejected is None
+                else (str(s.pair), s.source, s.target, s.rejected)
+            )
+        )
     return rules
 
 
 def _is_empty(segment: Segment) -> bool:
     return not segment.source.strip() or not segment.target.strip()
+
+
+def _prefers_itself(segment: Segment) -> bool:
+    return segment.rejected is not None and segment.rejected.strip() == segment.target.strip()
 
 
 def _ratio_exceeds(segment: Segment, limit: float) -> bool:

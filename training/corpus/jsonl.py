@@ -1,6 +1,7 @@
 """JSON Lines: {"source", "target"}, {"en", "fr"}, or OPUS' {"translation": {"en", "fr"}}.
 
-Or any two columns that the recipe names.
+Or any two columns that the recipe names. Rows of a preference have keys of their own, see
+training.corpus.preferences.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pydantic import Field
 from adapters.errors import DataInvalid
 from adapters.ids import LanguagePair
 from training.corpus.lines import numbered_lines
+from training.corpus.preferences import is_preference, read_preference
 from training.corpus.segment import Segment
 from training.corpus.text import alone
 from training.section import Section
@@ -36,11 +38,15 @@ def read_jsonl(path: Path, pair: LanguagePair, columns: Columns | None = None) -
         if not line.strip():
             continue
         body = _parse(line, path, number)
-        where = f"{path}:{number}"
-        texts = _texts(body, pair, where) if columns is None else _named(body, columns, where)
-        source, target = texts
-        document = body.get("doc")
-        yield Segment(source, target, str(document or path.name), str(path), number)
+        where, rejected = f"{path}:{number}", None
+        if columns is not None:
+            source, target = _named(body, columns, where)
+        elif is_preference(body):
+            source, target, rejected = read_preference(body, where)
+        else:
+            source, target = _texts(body, pair, where)
+        document = str(body.get("doc") or path.name)
+        yield Segment(source, target, document, str(path), number, rejected=rejected)
 
 
 def read_texts(path: Path, language: str, columns: Columns | None = None) -> Iterator[Segment]:
