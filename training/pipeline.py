@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapters.base_model import BaseModelRef, read_card
 from adapters.console import note, progress
@@ -32,6 +32,12 @@ from training.gate import judge
 from training.publish import publish
 from training.recipe import Recipe
 from training.run_folder import RunFolder, open_run
+from training.seq2seq.ask import encoder_for
+from training.seq2seq.assess import PairSystems
+from training.seq2seq.family import Family, family_of
+
+if TYPE_CHECKING:
+    from training.seq2seq.encode import PairEncoder
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class _Run:
     reference: BaseModelRef
     folder: RunFolder
     options: Options
+    family: Family | None  # None: a causal base
 
 
 def default_folder(recipe: Recipe) -> Path:
@@ -70,7 +77,7 @@ def default_folder(recipe: Recipe) -> Path:
 def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
     """Train, measure and report; publish if asked to. Raises GateFailed, TrainingFailed, …."""
     base = resolve_base(recipe.base, root=bases_root(), say=note)
-    reference = BaseModelRef.read(base)
+    reference, family = BaseModelRef.read(base), family_of(base)
     identity = {
         "recipe": recipe.digest,
         "folder": str(recipe.folder),  # its relative paths start there
@@ -79,7 +86,8 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
     root = options.out or default_folder(recipe)
     with open_run(root, identity, resume=options.resume) as folder:
         candidate = _candidate(
-            _Run(recipe, base, reference, folder, options), _current(registry, recipe, reference)
+            _Run(recipe, base, reference, folder, options, family),
+            _current(registry, recipe, reference),
         )
         write_report(candidate, folder.adapter)
         summary = candidate.summary()
@@ -107,7 +115,7 @@ def _candidate(this: _Run, current: Published | None) -> Candidate:
         data=data.report,
         fit=fitted,
         evaluation=evaluation,
-        base_asked=f"{this.recipe.evaluate.shots} examples {assessed.base_asked}",
+        base_asked=_base_asked(this, assessed),
         rows=tuple(Row(*texts) for texts in zip(*columns, strict=True)),
         golden=assessed.golden,
         gate=gate,
@@ -134,16 +142,11 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
     from training.fit.run import fit
 
     recipe = this.recipe
-    encoder = Encoder(
-        prompt=recipe.prompt.complete(this.base),
-        pair=recipe.pair,
-        tokenizer=BaseTokenizer.load(this.base),
-        max_length=recipe.schedule.max_length,
-    )
+    encoder = _encoder(this)
     train, report = encoder.encode_all(data.train)
     dev, _ = encoder.encode_all(data.dev)
     if report.too_long:
-        note(f"fit: {report.too_long} pairs are over {recipe.schedule.max_length} tokens, left out")
+        note(f"fit: {report.too_long} pairs are over {encoder.max_length} tokens, left out")
     with _steps("fit") as on_progress:
         fitted = fit(
             train,
@@ -163,6 +166,18 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
     return fitted
 
 
+def _encoder(this: _Run) -> Encoder | PairEncoder:
+    recipe = this.recipe
+    if this.family is not None:
+        return encoder_for(recipe, this.base, this.family)
+    return Encoder(
+        prompt=recipe.prompt.complete(this.base),
+        pair=recipe.pair,
+        tokenizer=BaseTokenizer.load(this.base),
+        max_length=recipe.schedule.max_length,
+    )
+
+
 def _evaluate(
     this: _Run, data: prepare.Prepared, fitted: FitResult, current: Published | None
 ) -> tuple[Assessed, Evaluation]:
@@ -173,6 +188,11 @@ def _evaluate(
     if body is not None and body["against"] == against:
         note("evaluate: translated before")
         assessed = Assessed.from_json(body)
+    elif this.family is not None:
+        with progress("evaluate", total=2 * len(test)) as advance:
+            pairs = PairSystems(recipe, this.base, this.family, fitted.adapter_folder, advance)
+            assessed = pairs.assess(test)
+        this.folder.finish("outputs", {**assessed.to_json(), "against": against})
     else:
         examples = examples_from(data.train, recipe.evaluate.shots)
         total = steps_of(test=len(test), dev=len(data.dev), current=current is not None)
@@ -184,6 +204,12 @@ def _evaluate(
         assessed.outputs, language=recipe.pair.target, test_set=name_of_test_set(recipe, test)
     )
     return assessed, evaluation
+
+
+def _base_asked(this: _Run, assessed: Assessed) -> str:
+    if this.family is not None:
+        return assessed.base_asked
+    return f"{this.recipe.evaluate.shots} examples {assessed.base_asked}"
 
 
 def _current(registry: Registry, recipe: Recipe, base: BaseModelRef) -> Published | None:

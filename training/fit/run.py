@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from datasets import Dataset
@@ -32,10 +32,17 @@ from training.methods.adalora import MoveRanks
 from training.methods.attach import Adapted, attach, load_base
 from training.methods.config import AdaLoraMethod, Method
 from training.methods.save import save, target_modules
+from training.seq2seq.encode import EncodedPair
+from training.seq2seq.family import family_of
+
+if TYPE_CHECKING:
+    from training.seq2seq.trainer import PairTrainer
 
 _PACKAGES: Final = ("torch", "transformers", "peft", "trl")
 # CorDA's covariances settle with a few thousand tokens on models of this size.
 _CALIBRATION_ROWS: Final = 256
+
+Rows = Sequence[Encoded] | Sequence[EncodedPair]
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,8 @@ class _Run:
 
 
 def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its order
-    train: Sequence[Encoded],
-    dev: Sequence[Encoded],
+    train: Rows,
+    dev: Rows,
     base: Path,
     method: Method,
     schedule: Schedule,
@@ -65,6 +72,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
 ) -> FitResult:
     """Train on `train` and write what came of it to `out/adapter`; checkpoints beside it.
 
+    Rows are of the kind that the base reads: EncodedPair for sequence-to-sequence ones.
     With `resume`, goes on from the last checkpoint there; without, starts anew. Asks no network.
     The base stays frozen in its own precision, the adapter is trained in float32 and saved in
     the base's precision: servers cast it to that anyway, so what is evaluated is what is served.
@@ -78,7 +86,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
         shutil.rmtree(run.checkpoints, ignore_errors=True)
     checkpoint = get_last_checkpoint(str(run.checkpoints)) if run.checkpoints.is_dir() else None
     meter, stop = Meter(on_progress), Stop(schedule.max_seconds)
-    trainer = _trainer(run, train, dev)
+    trainer = _trainer(run, train, dev) if family_of(base) is None else _pairs(run, train, dev)
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which is for results
     trainer.add_callback(meter)
     trainer.add_callback(stop)
@@ -105,7 +113,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
     )
 
 
-def _trainer(run: _Run, train: Sequence[Encoded], dev: Sequence[Encoded]) -> LabelTrainer:
+def _trainer(run: _Run, train: Any, dev: Any) -> LabelTrainer:
     model = load_base(run.base, run.method)
     pad = model.config.get_text_config().pad_token_id
     pad = 0 if pad is None else pad
@@ -126,6 +134,30 @@ def _trainer(run: _Run, train: Sequence[Encoded], dev: Sequence[Encoded]) -> Lab
         eval_dataset=_dataset(sorted(dev, key=len)) if dev else None,
         # TRL asks for a tokenizer; the rows are ids already, and checkpoints need no copy of it.
         processing_class=PreTrainedTokenizerFast(tokenizer_file=str(run.base / "tokenizer.json")),
+    )
+
+
+def _pairs(run: _Run, train: Any, dev: Any) -> PairTrainer:
+    from training.seq2seq.load import load_pair_model
+    from training.seq2seq.trainer import PairCollator, PairTrainer, calibrate
+
+    model = load_pair_model(run.base, run.method)
+    config, bf16 = model.config, model.dtype is torch.bfloat16
+    torch.manual_seed(run.seed)
+    adapted = attach(
+        model,
+        run.method,
+        steps=_steps(run.schedule, len(train)),
+        calibrate=lambda body: calibrate(body, train[:_CALIBRATION_ROWS], config),
+        task="SEQ_2_SEQ_LM",
+    )
+    return PairTrainer(
+        adapted=adapted,
+        args=_arguments(run, evaluate=bool(dev), bf16=bf16),
+        tokens_per_pass=run.schedule.tokens_per_pass,
+        data_collator=PairCollator(config),
+        train_dataset=train,
+        eval_dataset=sorted(dev, key=len) if dev else None,
     )
 
 
