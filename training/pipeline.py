@@ -32,9 +32,10 @@ from training.gate import judge
 from training.publish import publish
 from training.recipe import Recipe
 from training.run_folder import RunFolder, open_run
-from training.seq2seq.ask import encoder_for
+from training.seq2seq.ask import encoder_for, template_for
 from training.seq2seq.assess import PairSystems
 from training.seq2seq.family import Family, family_of
+from training.translate.note import ModelNote
 
 if TYPE_CHECKING:
     from training.seq2seq.encode import PairEncoder
@@ -101,6 +102,7 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
 def _candidate(this: _Run, current: Published | None) -> Candidate:
     data = _data(this)
     fitted = _fit(this, data)
+    _note(this)
     assessed, evaluation = _evaluate(this, data, fitted, current)
     gate = judge(evaluation, this.recipe.gate)
     if this.options.force and not gate.passed:
@@ -164,6 +166,20 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
     _release_memory()
     note(f"fit: {fitted.steps} steps in {fitted.seconds:.0f} s, {fitted.tok_s:.0f} tok/s")
     return fitted
+
+
+def _note(this: _Run) -> None:
+    """Write down what `dragoman translate` must know to run the folder."""
+    recipe, family = this.recipe, this.family
+    ModelNote(
+        id=str(recipe.id),
+        pair=recipe.pair,
+        base=str(this.base.resolve()),
+        family=family,
+        template=template_for(recipe.prompt, family) if family else "{text}",
+        prompt=None if family else recipe.prompt.complete(this.base),
+        decoding=recipe.decoding,
+    ).write(this.folder.root)
 
 
 def _encoder(this: _Run) -> Encoder | PairEncoder:

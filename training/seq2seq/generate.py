@@ -33,6 +33,9 @@ class PairGenerator:
     ) -> PairGenerator:
         """Return the model of folder `base` with the adapters in the base's precision."""
         model = load_pair_model(base)
+        # What ours leaves open transformers takes from the base's own, which ends every answer at
+        # its limit with the end token, and asks for six beams (Marian): six times the time.
+        model.generation_config = GenerationConfig()
         if torch.cuda.is_available():
             model = model.to("cuda")
         for name, folder in (adapters or {}).items():
@@ -87,8 +90,6 @@ class PairGenerator:
         return [row[1:] for row in output.tolist()]  # without what the decoder starts from
 
     def _config(self, limit: int, beams: int) -> GenerationConfig:
-        # Nothing of the base's own generation_config.json: Marian's asks for six beams, which
-        # takes six times as long, and the base and what was trained must be asked alike.
         tokenizer = self._tokenizer
         if self._positions is not None:
             limit = min(limit, self._positions - 1)
