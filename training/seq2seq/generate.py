@@ -67,24 +67,26 @@ class PairGenerator:
             check_fits(source, row, self._positions)
         answers: dict[int, Generated] = {}
         order = sorted(range(len(rows)), key=lambda i: (max_tokens[i], len(rows[i])))[::-1]
-        with torch.inference_mode(), self._adapter(adapter):
+        with torch.inference_mode(), self._adapter(adapter) as model:
             for begin in range(0, len(order), batch_size):
                 chosen = order[begin : begin + batch_size]
-                written = self._decode([rows[i] for i in chosen], max_tokens[chosen[0]], beams)
+                config = self._config(max_tokens[chosen[0]], beams)
+                written = self._decode(model, [rows[i] for i in chosen], config)
                 for i, ids in zip(chosen, written, strict=True):
                     answers[i] = answer_of(ids, max_tokens[i], self._tokenizer)
                 if on_progress is not None:
                     on_progress(len(chosen))
         return [answers[i] for i in range(len(rows))]
 
-    def _decode(self, rows: list[list[int]], limit: int, beams: int) -> list[list[int]]:
-        pad, device = self._tokenizer.pad, self._model.device
+    def _decode(
+        self, model: Any, rows: list[list[int]], config: GenerationConfig
+    ) -> list[list[int]]:
+        pad, device = self._tokenizer.pad, model.device
         width = max(map(len, rows))
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=device)
         lengths = torch.tensor([len(row) for row in rows], device=device)
         mask = (torch.arange(width, device=device) < lengths[:, None]).long()
-        config = self._config(limit, beams)
-        output: Tensor = self._model.generate(
+        output: Tensor = model.generate(
             input_ids=ids, attention_mask=mask, generation_config=config
         )
         return [row[1:] for row in output.tolist()]  # without what the decoder starts from
@@ -106,17 +108,18 @@ class PairGenerator:
         )
 
     @contextmanager
-    def _adapter(self, name: str | None) -> Iterator[None]:
+    def _adapter(self, name: str | None) -> Iterator[Any]:
         if not isinstance(self._model, PeftModel):
             if name is not None:
                 raise KeyError(f"adapter {name!r} is not loaded")
-            yield
+            yield self._model
         elif name is None:
             with self._model.disable_adapter():
-                yield
+                # Its own generate() puts virtual tokens before the source all the same.
+                yield self._model.get_base_model()
         else:
             self._model.set_adapter(name)
-            yield
+            yield self._model
 
 
 def is_whole_model(folder: Path) -> bool:
