@@ -83,7 +83,7 @@ def write_causal_base(folder: Path, kind: str) -> Path:
             max_position_embeddings=256,
         )  # fmt: skip
         model = GPTNeoForCausalLM(config)
-    model.save_pretrained(folder)
+    _louder(model).save_pretrained(folder)
     fakes.tokenizer().save(str(folder / "tokenizer.json"))
     tokenizer = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -139,7 +139,7 @@ def _write_mbart(folder: Path, _: str) -> Any:
         "decoder_start_token_id": 2,
         "tokenizer_class": "MBart50Tokenizer",
     }
-    return MBartForConditionalGeneration(MBartConfig(**_SIZES, **ids))
+    return _louder(MBartForConditionalGeneration(MBartConfig(**_SIZES, **ids)))
 
 
 def _write_t5(folder: Path, kind: str) -> Any:
@@ -157,9 +157,21 @@ def _write_t5(folder: Path, kind: str) -> Any:
         "dropout_rate": 0.0,
         "decoder_start_token_id": 0,
     }
+    model: Any
     if kind == "t5":
-        return T5ForConditionalGeneration(T5Config(**sizes))
-    return MT5ForConditionalGeneration(MT5Config(**sizes, feed_forward_proj="gated-gelu"))
+        model = T5ForConditionalGeneration(T5Config(**sizes))
+    else:
+        model = MT5ForConditionalGeneration(MT5Config(**sizes, feed_forward_proj="gated-gelu"))
+    model.shared.weight.data *= 0.1
+    return _louder(model)
+
+
+def _louder(model: Any) -> Any:
+    """Let attention speak: a random model hears little but its own last word."""
+    for name, parameter in model.named_parameters():
+        if name.endswith(("out_proj.weight", "self_attention.dense.weight", "Attention.o.weight")):
+            parameter.data *= 6
+    return model
 
 
 def _pieces(path: Path, *sides: int, **ids: Any) -> list[str]:

@@ -103,7 +103,7 @@ class PairGenerator:
             eos_token_id=tokenizer.eos,
             decoder_start_token_id=tokenizer.start,
             forced_bos_token_id=tokenizer.forced_bos,
-            suppress_tokens=[tokenizer.pad],  # Marian's head gives it a score like any word's
+            suppress_tokens=tokenizer.never_written,
             early_stopping=False,
         )
 

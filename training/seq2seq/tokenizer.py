@@ -41,6 +41,8 @@ class PairTokenizer:
         self.eos: int = tokenizer.eos_token_id
         self.start = start  # what the decoder begins with
         self.forced_bos: int | None = None  # what it must write first
+        # Marian's head gives its padding a score like any word's; its own decoder has no such id.
+        self.never_written = [self.pad] if family is Family.MARIAN else None
         self._before: list[int] = []
         self._control = _control_tokens(tokenizer)
         if family is Family.MBART50:

@@ -13,7 +13,7 @@ from training.translate.note import Precision
 
 
 class _Converter(TransformersConverter):  # type: ignore[misc]  # it has no types
-    """CTranslate2 4.8 reads two facts off the config that transformers 5 no longer notes there."""
+    """CTranslate2 4.8 reads facts off the config that transformers 5 no longer notes there."""
 
     def load_model(self, model_class: Any, model_name_or_path: str, **options: Any) -> Any:
         """Return the model with a config as transformers 4 had it."""
@@ -25,7 +25,15 @@ class _Converter(TransformersConverter):  # type: ignore[misc]  # it has no type
         if config.model_type == "mbart":
             # Or it starts the decoder as mBART-25, with a language code in the place of </s>.
             config.tokenizer_class = "MBart50Tokenizer"
+            config.normalize_before = config.normalize_embedding = True  # all of its code does
         return model
+
+    def load_tokenizer(self, tokenizer_class: Any, name: str, **options: Any) -> Any:
+        """Return the tokenizer with a BOS: mBART's has none any more, and null cannot be loaded."""
+        tokenizer = super().load_tokenizer(tokenizer_class, name, **options)
+        if tokenizer.bos_token is None:
+            tokenizer.bos_token = tokenizer.cls_token or tokenizer.eos_token
+        return tokenizer
 
 
 def convert(folder: Path, out: Path, precision: Precision) -> None:

@@ -53,7 +53,6 @@ class PairRunner:
                 max_input_length=_WHOLE,
                 max_decoding_length=self._limit(max_tokens[chosen[0]]),
                 return_end_token=True,
-                suppress_sequences=self._suppressed(),
             )
             for n, result in zip(chosen, results, strict=True):
                 ids = [self._ids[token] for token in result.hypotheses[0]]
@@ -68,11 +67,6 @@ class PairRunner:
 
     def _limit(self, limit: int) -> int:
         return limit if self._positions is None else min(limit, self._positions - 1)
-
-    def _suppressed(self) -> list[list[str]] | None:
-        # Marian's padding is no word of the converted model at all.
-        pad = self._tokenizer.pad
-        return [[self._target[pad]]] if pad < len(self._target) else None
 
 
 class TextRunner:
