@@ -13,7 +13,7 @@ from adapters.cli import RegistryOption
 from adapters.console import note, print_json, progress
 from adapters.errors import DataInvalid
 from training.train_cli import Json
-from training.translate.note import Precision
+from training.translate.note import ModelNote, Precision
 
 if TYPE_CHECKING:
     from training.evaluate.generate import Generated
@@ -99,6 +99,7 @@ def export(
     Example: dragoman export RUN model/ && dragoman translate --model model/ "Open the file."
     """
     _quiet()
+    ModelNote.read(run)  # a wrong path is told before torch is loaded
     from training.translate.export import export as export_model
 
     engine: Engine = export_model(run, out, precision)

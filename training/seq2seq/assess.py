@@ -16,12 +16,9 @@ from training.seq2seq.ask import tokenizer_for
 from training.seq2seq.family import Family
 
 if TYPE_CHECKING:
-    from training.evaluate.generate import Generated
-    from training.seq2seq.generate import PairGenerator
     from training.seq2seq.tokenizer import PairTokenizer
 
 NO_EXAMPLES: Final = "no examples"
-_CANDIDATE: Final = "candidate"
 
 
 @dataclass(frozen=True)
@@ -40,17 +37,8 @@ class PairSystems:
         The base is shown no examples: such a model translates whatever stands in its source. No
         server serves the candidate, so there is no golden answer to check one by.
         """
-        from training.seq2seq.generate import PairGenerator, is_whole_model
-
-        if is_whole_model(self.candidate):
-            before = PairGenerator.load(self.base, self._tokenizer)
-            base = self._texts(before, test)
-            candidate = self._texts(PairGenerator.load(self.candidate, self._tokenizer), test)
-        else:
-            folders = {_CANDIDATE: self.candidate}
-            both = PairGenerator.load(self.base, self._tokenizer, folders)
-            base = self._texts(both, test)
-            candidate = self._texts(both, test, adapter=_CANDIDATE)
+        base = self._texts(None, test)
+        candidate = self._texts(self.candidate, test)
         outputs = Outputs(
             sources=[segment.source for segment in test],
             references=[segment.target for segment in test],
@@ -63,17 +51,19 @@ class PairSystems:
     def _tokenizer(self) -> PairTokenizer:
         return tokenizer_for(self.recipe, self.base, self.family)
 
-    def _texts(
-        self, generator: PairGenerator, test: Sequence[Segment], *, adapter: str | None = None
-    ) -> list[str]:
+    def _texts(self, trained: Path | None, test: Sequence[Segment]) -> list[str]:
+        from training.seq2seq.generate import PairGenerator
+
+        # One model at a time: PiSSA and its like take part of the base away, so an adapter that
+        # is switched off leaves no base.
+        generator = PairGenerator.load(self.base, self._tokenizer, trained)
         sources = [segment.source for segment in test]
         decoding = self.recipe.decoding
-        answers: list[Generated] = generator.generate(
+        answers = generator.generate(
             sources,
             max_tokens=[
                 decoding.max_tokens(len(self._tokenizer.encode_text(source))) for source in sources
             ],
-            adapter=adapter,
             batch_size=self.recipe.evaluate.batch_size,
             on_progress=self.on_progress,
         )

@@ -1,9 +1,8 @@
-"""Translations by a sequence-to-sequence base and its adapters, in one model. Imports torch."""
+"""Translations by a sequence-to-sequence base or what was trained on it. Imports torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from training.seq2seq.tokenizer import PairTokenizer
 
 
 class PairGenerator:
-    """A base with any number of adapters, loaded once; or a whole model that was trained."""
+    """A base, or what was trained on it, loaded once."""
 
     def __init__(self, model: Any, tokenizer: PairTokenizer) -> None:
         self._model = model
@@ -29,64 +28,60 @@ class PairGenerator:
 
     @classmethod
     def load(
-        cls, base: Path, tokenizer: PairTokenizer, adapters: Mapping[str, Path] | None = None
+        cls, base: Path, tokenizer: PairTokenizer, trained: Path | None = None
     ) -> PairGenerator:
-        """Return the model of folder `base` with the adapters in the base's precision."""
-        model = load_pair_model(base)
+        """Return the model of folder `base` with what was trained, in the base's precision.
+
+        `trained` is an adapter's folder or a whole model's; None means the base alone.
+        """
+        whole = trained if trained is not None and is_whole_model(trained) else None
+        model = load_pair_model(whole or base)
         # What ours leaves open transformers takes from the base's own, which ends every answer at
         # its limit with the end token, and asks for six beams (Marian): six times the time.
         model.generation_config = GenerationConfig()
         if torch.cuda.is_available():
             model = model.to("cuda")
-        for name, folder in (adapters or {}).items():
-            if isinstance(model, PeftModel):
-                model.load_adapter(str(folder), name, autocast_adapter_dtype=False)
-            else:
-                model = PeftModel.from_pretrained(
-                    model, str(folder), name, autocast_adapter_dtype=False
-                )
+        if trained is not None and whole is None:
+            model = PeftModel.from_pretrained(model, str(trained), autocast_adapter_dtype=False)
         return cls(model.eval(), tokenizer)
 
-    def generate(  # noqa: PLR0913 - the same as for causal models, and beams
+    def generate(
         self,
         sources: Sequence[str],
         *,
         max_tokens: Sequence[int],
-        adapter: str | None = None,
         beams: int = 1,
         batch_size: int = 32,
         on_progress: Callable[[int], None] | None = None,
     ) -> list[Generated]:
-        """Return the translations in the order of `sources`; `adapter` None means the base alone.
+        """Return the translations in the order of `sources`; greedy with one beam.
 
-        Greedy with one beam. `max_tokens` holds a limit for each source. Raises RequestInvalid
-        for a source that is longer than the base reads.
+        `max_tokens` holds a limit for each source. Raises RequestInvalid for a source that is
+        longer than the base reads.
         """
         rows = [self._tokenizer.encode_source(source) for source in sources]
         for source, row in zip(sources, rows, strict=True):
             check_fits(source, row, self._positions)
         answers: dict[int, Generated] = {}
         order = sorted(range(len(rows)), key=lambda i: (max_tokens[i], len(rows[i])))[::-1]
-        with torch.inference_mode(), self._adapter(adapter) as model:
+        with torch.inference_mode():
             for begin in range(0, len(order), batch_size):
                 chosen = order[begin : begin + batch_size]
                 config = self._config(max_tokens[chosen[0]], beams)
-                written = self._decode(model, [rows[i] for i in chosen], config)
+                written = self._decode([rows[i] for i in chosen], config)
                 for i, ids in zip(chosen, written, strict=True):
                     answers[i] = answer_of(ids, max_tokens[i], self._tokenizer)
                 if on_progress is not None:
                     on_progress(len(chosen))
         return [answers[i] for i in range(len(rows))]
 
-    def _decode(
-        self, model: Any, rows: list[list[int]], config: GenerationConfig
-    ) -> list[list[int]]:
-        pad, device = self._tokenizer.pad, model.device
+    def _decode(self, rows: list[list[int]], config: GenerationConfig) -> list[list[int]]:
+        pad, device = self._tokenizer.pad, self._model.device
         width = max(map(len, rows))
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=device)
         lengths = torch.tensor([len(row) for row in rows], device=device)
         mask = (torch.arange(width, device=device) < lengths[:, None]).long()
-        output: Tensor = model.generate(
+        output: Tensor = self._model.generate(
             input_ids=ids, attention_mask=mask, generation_config=config
         )
         return [row[1:] for row in output.tolist()]  # without what the decoder starts from
@@ -106,20 +101,6 @@ class PairGenerator:
             suppress_tokens=tokenizer.never_written,
             early_stopping=False,
         )
-
-    @contextmanager
-    def _adapter(self, name: str | None) -> Iterator[Any]:
-        if not isinstance(self._model, PeftModel):
-            if name is not None:
-                raise KeyError(f"adapter {name!r} is not loaded")
-            yield self._model
-        elif name is None:
-            with self._model.disable_adapter():
-                # Its own generate() puts virtual tokens before the source all the same.
-                yield self._model.get_base_model()
-        else:
-            self._model.set_adapter(name)
-            yield self._model
 
 
 def is_whole_model(folder: Path) -> bool:

@@ -104,20 +104,19 @@ def weights_of(folder: Path) -> Path:
 def _loaded(
     note: ModelNote, model: Path, pair: LanguagePair, decoder: Decoder, *, adapter: Path | None
 ) -> Translator:
-    adapters = {} if adapter is None else {_NAME: adapter}
-    name = None if adapter is None else _NAME
     if note.family is not None:
         from training.seq2seq.generate import PairGenerator
         from training.seq2seq.tokenizer import PairTokenizer
 
         tokenizer = PairTokenizer.load(model, family=note.family, pair=pair, template=note.template)
-        pairs = PairGenerator.load(model, tokenizer, adapters)
-        return PairTranslator(pair, pairs, tokenizer, note.decoding, decoder, name)
+        pairs = PairGenerator.load(model, tokenizer, adapter)
+        return PairTranslator(pair, pairs, tokenizer, note.decoding, decoder)
     from training.evaluate.generate import Generator
 
     _check_greedy(decoder)
     prompt, text = _prompt(note), BaseTokenizer.load(model)
-    generator = Generator.load(model, adapters)
+    generator = Generator.load(model, {} if adapter is None else {_NAME: adapter})
+    name = None if adapter is None else _NAME
     return CausalTranslator(pair, generator, text, prompt, note.decoding, decoder, name)
 
 

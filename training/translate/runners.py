@@ -30,12 +30,11 @@ class PairRunner:
         self._target = _vocabulary(folder, "target")
         self._ids = _ids(self._target)
 
-    def generate(  # noqa: PLR0913 - the same as PairGenerator's
+    def generate(
         self,
         sources: Sequence[str],
         *,
         max_tokens: Sequence[int],
-        adapter: None = None,
         beams: int = 1,
         batch_size: int = 32,
         on_progress: OnProgress | None = None,

@@ -50,7 +50,6 @@ class PairTranslator:
     tokenizer: PairTokenizer
     decoding: Decoding
     decoder: Decoder
-    adapter: str | None = None
 
     def translate(
         self, texts: Sequence[str], on_progress: OnProgress | None = None
@@ -60,7 +59,6 @@ class PairTranslator:
         answers: list[Generated] = self.generator.generate(
             texts,
             max_tokens=[self.decoding.max_tokens(length) for length in lengths],
-            adapter=self.adapter,
             beams=self.decoder.beams,
             batch_size=self.decoder.batch_size,
             on_progress=on_progress,
