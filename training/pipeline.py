@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import gc
-import os
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,30 +18,32 @@ from adapters.ids import AdapterRef, LanguagePair
 from adapters.locations import bases_root, cache_root
 from adapters.manifest import CONFIG_FILE, WEIGHTS_FILE, Conversion
 from adapters.registry import Published, Registry
-from adapters.tokenizer import BaseTokenizer
 from training import prepare
 from training.assess import Assessed, Systems
 from training.base_models import resolve_base
 from training.candidate import Candidate
-from training.corpus.segment import Segment
 from training.corpus.source import digest_of
-from training.encode import Encoder
 from training.evaluate.report import write_report
 from training.evaluate.scores import mean_over_base
 from training.fit.result import FitProgress, FitResult
 from training.gate import judge
+from training.hardware import hardware
 from training.measure import HeldOut, assess_all, held_out, measured, steps_over
 from training.methods.conversion import check_conversion, told
 from training.methods.served import how_served
 from training.objective import PreferenceObjective
-from training.objectives.encoded_preference import encode_preferences
 from training.objectives.prefer import with_preferences
 from training.publish import publish
 from training.recipe import Recipe
+from training.rows import check_pair_recipe, rows_of
 from training.run_folder import RunFolder, open_run
 from training.sampling import sample
+from training.seq2seq.ask import template_for
+from training.seq2seq.assess import PairSystems
+from training.seq2seq.family import Family, family_of
 from training.start import find_start
-from training.text_run import measure_text, packer_of, refuse_to_publish, summary_of
+from training.text_run import measure_text, refuse_to_publish, summary_of
+from training.translate.note import ModelNote
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class _Run:
     folder: RunFolder
     options: Options
     start: Path | None = None
+    family: Family | None = None  # None: a causal base
 
 
 def default_folder(recipe: Recipe) -> Path:
@@ -88,7 +89,9 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
         refuse_to_publish(recipe)
     base = resolve_base(recipe.base, root=bases_root(), say=note)
     _say_how_served(recipe, base, publish=options.publish)
-    reference = BaseModelRef.read(base)
+    reference, family = BaseModelRef.read(base), family_of(base)
+    if family is not None:
+        check_pair_recipe(recipe, family)
     identity = {
         "recipe": recipe.digest,
         "folder": str(recipe.folder),  # its relative paths start there
@@ -103,7 +106,7 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
 
         refuse_beyond_memory(recipe, base, allow=options.allow_memory)
     with open_run(root, identity, resume=options.resume) as folder:
-        this = _Run(recipe, base, reference, folder, options, start)
+        this = _Run(recipe, base, reference, folder, options, start, family)
         if is_text:
             return _read_text(this)
         candidate = _candidate(this, _current(registry, recipe, reference))
@@ -142,6 +145,7 @@ def _say_how_served(recipe: Recipe, base: Path, *, publish: bool) -> None:
 def _candidate(this: _Run, current: Published | None) -> Candidate:
     data = _data(this)
     fitted = _fit(this, data)
+    _note(this)
     texts = held_out(this.recipe, data)
     assessed = _assess(this, texts, fitted, current)
     found = measured(this.recipe, texts, assessed)
@@ -191,8 +195,8 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
 
     recipe = this.recipe
     drawn = sample(data.train, recipe.sampling, seed=recipe.seed)
-    train, too_long = _encode(recipe, this.base, drawn)
-    dev, _ = _encode(recipe, this.base, data.dev)
+    train, too_long = rows_of(recipe, this.base, drawn)
+    dev, _ = rows_of(recipe, this.base, data.dev)
     if too_long:
         note(f"fit: {too_long} pairs are over {recipe.schedule.max_length} tokens, left out")
     with _steps("fit") as on_progress:
@@ -230,23 +234,6 @@ def _checked(this: _Run, fitted: FitResult) -> FitResult:
     return fitted
 
 
-def _encode(recipe: Recipe, base: Path, segments: list[Segment]) -> tuple[Any, int]:
-    """Return rows as the objective reads them, and how many segments were too long."""
-    if recipe.objective.kind == "monolingual":
-        rows, report = packer_of(recipe, base).pack(segment.target for segment in segments)
-        return rows, report.too_long
-    encoder = Encoder(
-        prompt=recipe.prompt.complete(base),
-        pair=recipe.pair,
-        tokenizer=BaseTokenizer.load(base),
-        max_length=recipe.schedule.max_length,
-    )
-    if isinstance(recipe.objective, PreferenceObjective):
-        return encode_preferences(encoder, segments)
-    rows, report = encoder.encode_all(segments)
-    return rows, report.too_long
-
-
 def _assess(
     this: _Run, texts: list[HeldOut], fitted: FitResult, current: Published | None
 ) -> dict[LanguagePair, Assessed]:
@@ -255,16 +242,43 @@ def _assess(
     if body is not None and body["against"] == against:
         note("evaluate: translated before")
         return {text.pair: Assessed.from_json(body[str(text.pair)]) for text in texts}
+    if this.family is not None:
+        (text,) = texts
+        with progress("evaluate", total=2 * len(text.test)) as advance:
+            folder = fitted.adapter_folder
+            pairs = PairSystems(this.recipe, this.base, this.family, folder, advance)
+            assessed = {text.pair: pairs.assess(text.test)}
+    else:
+        assessed = _assess_causal(this, texts, fitted, current)
+    by_pair = {str(pair): outputs.to_json() for pair, outputs in assessed.items()}
+    this.folder.finish("outputs", {**by_pair, "against": against})
+    return assessed
+
+
+def _assess_causal(
+    this: _Run, texts: list[HeldOut], fitted: FitResult, current: Published | None
+) -> dict[LanguagePair, Assessed]:
     others = (current is not None) + (this.start is not None)
     total = steps_over(this.recipe, texts, systems=1 + others)
     with progress("evaluate", total=total) as advance:
         systems = Systems(
             this.recipe, this.base, fitted.adapter_folder, current, advance, start=this.start
         )
-        assessed = assess_all(systems, texts, shots=this.recipe.evaluate.shots)
-    by_pair = {str(pair): outputs.to_json() for pair, outputs in assessed.items()}
-    this.folder.finish("outputs", {**by_pair, "against": against})
-    return assessed
+        return assess_all(systems, texts, shots=this.recipe.evaluate.shots)
+
+
+def _note(this: _Run) -> None:
+    """Write down what `dragoman translate` must know to run the folder."""
+    recipe, family = this.recipe, this.family
+    ModelNote(
+        id=str(recipe.id),
+        pair=recipe.pair,
+        base=str(this.base.resolve()),
+        family=family,
+        template=template_for(recipe.prompt, family) if family else "{text}",
+        prompt=None if family else recipe.prompt.complete(this.base),
+        decoding=recipe.decoding,
+    ).write(this.folder.root)
 
 
 def _start(recipe: Recipe, registry: Registry, base: BaseModelRef) -> Path | None:
@@ -307,18 +321,3 @@ def _release_memory() -> None:
     release = getattr(ctypes.CDLL(None), "MallocExtension_ReleaseFreeMemory", None)
     if release is not None:
         release()
-
-
-def hardware() -> str:
-    """Return the processor that this runs on, for the record."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} CPU cores ({_cpu_name()})"
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -106,7 +106,7 @@ def train(
 def _plan(config: Recipe, gpus: Path | None, *, as_json: bool) -> None:
     from adapters.locations import bases_root
     from training.base_models import resolve_base
-    from training.pipeline import hardware
+    from training.hardware import hardware
     from training.plan.gpus import SHIPPED, Gpus
     from training.plan.plan import plan
     from training.plan.show import show

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -112,6 +112,11 @@ class Generator:
                 if on_progress is not None:
                     on_progress(len(rows))
         return [answers[i] for i in range(len(prompts))]
+
+    @property
+    def base(self) -> Any:
+        """The base's own model."""
+        return self._loaded[None].model
 
     def logprobs(
         self,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from datasets.utils.logging import disable_progress_bar
@@ -38,6 +38,11 @@ from training.methods.save import target_modules
 from training.methods.start import load_start
 from training.objective import Objective, PreferenceObjective, Sft
 from training.objectives.trainer_for import Rows, trainer_for
+from training.seq2seq.encode import EncodedPair
+from training.seq2seq.family import family_of
+
+if TYPE_CHECKING:
+    from training.seq2seq.trainer import PairTrainer
 
 _SFT: Final = Sft()
 _PACKAGES: Final = ("torch", "transformers", "peft", "trl")
@@ -62,8 +67,8 @@ class _Run:
 
 
 def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its order
-    train: Rows,
-    dev: Rows,
+    train: Rows | Sequence[EncodedPair],
+    dev: Rows | Sequence[EncodedPair],
     base: Path,
     method: Method,
     schedule: Schedule,
@@ -79,11 +84,12 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
 
     Where that is a LoRA in place of what was trained, `out/trained` is the latter as PEFT saves it.
 
-    Rows are Encoded, or EncodedPreference where the objective compares two translations. `start`
-    is the folder of an adapter to go on from. With `resume`, goes on from the last checkpoint
-    there; without, starts anew. Asks no network. The base stays frozen in its own precision, the
-    adapter is trained in float32 and saved in the base's precision: servers cast it to that
-    anyway, so what is evaluated is what is served.
+    Rows are Encoded, EncodedPreference where the objective compares two translations, EncodedPair
+    where the base is a sequence-to-sequence one. `start` is the folder of an adapter to go on
+    from. With `resume`, goes on from the last checkpoint there; without, starts anew. Asks no
+    network. The base stays frozen in its own precision, the adapter is trained in float32 and
+    saved in the base's precision: servers cast it to that anyway, so what is evaluated is what is
+    served.
     Raises TrainingFailed; KeyboardInterrupt after Ctrl-C, once a checkpoint is written.
     """
     if not train:
@@ -94,7 +100,8 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
         shutil.rmtree(run.checkpoints, ignore_errors=True)
     checkpoint = get_last_checkpoint(str(run.checkpoints)) if run.checkpoints.is_dir() else None
     meter, stop = Meter(on_progress), Stop(schedule.max_seconds)
-    trainer = _trainer(run, train, dev)
+    is_causal = family_of(base) is None
+    trainer = _trainer(run, train, dev) if is_causal else _pairs(run, train, dev)
     # Whether preferences are learnt is told against the share that was right before.
     trainer.args.eval_on_start = (
         bool(dev) and checkpoint is None and isinstance(objective, PreferenceObjective)
@@ -127,7 +134,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
     )
 
 
-def _trainer(run: _Run, train: Rows, dev: Rows) -> LabelTrainer:
+def _trainer(run: _Run, train: Any, dev: Any) -> LabelTrainer:
     numerics = _numerics(run)
     model = load_base(run.base, run.method, dtype=numerics.dtype)
     pad = model.config.get_text_config().pad_token_id
@@ -159,6 +166,29 @@ def _numerics(run: _Run) -> Numerics:
     said = (c.get(k) for c in (config, config.get("text_config") or {}) for k in _DTYPE_KEYS)
     own = next(filter(None, said), "float32")
     return numerics_of(run.schedule, own, gpu=torch.cuda.is_available(), say=note)
+
+
+def _pairs(run: _Run, train: Any, dev: Any) -> PairTrainer:
+    from training.seq2seq.load import load_pair_model
+    from training.seq2seq.trainer import PairCollator, PairTrainer, calibrate
+
+    model = load_pair_model(run.base, run.method)
+    torch.manual_seed(run.seed)
+    adapted = attach(
+        model,
+        run.method,
+        steps=run.schedule.steps(len(train)),
+        calibrate=lambda body: calibrate(body, train[:_CALIBRATION_ROWS], model.config),
+        task="SEQ_2_SEQ_LM",
+    )
+    return PairTrainer(
+        adapted=adapted,
+        args=_arguments(run, _numerics(run), evaluate=bool(dev)),
+        tokens_per_pass=run.schedule.tokens_per_pass,
+        data_collator=PairCollator(model.config),
+        train_dataset=train,
+        eval_dataset=sorted(dev, key=len) if dev else None,
+    )
 
 
 def _preferences(history: Sequence[dict[str, float]]) -> tuple[tuple[int, float, float], ...]:

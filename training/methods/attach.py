@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,8 @@ from training.methods.config import (
 # PEFT's own defaults for the phases of AdaLoRA are zero steps: no budget to learn from.
 _ADALORA_WARM_UP: Final = 0.1
 _ADALORA_FINAL: Final = 0.3
-_IA3_NAMES: Final = ("k_proj", "v_proj", "down_proj")
+# Keys, values and the last layer of the MLP; the others PEFT knows by the model's type.
+_IA3_NAMES: Final = (("k_proj", "v_proj", "down_proj"), ("k_proj", "v_proj", "fc2"))
 
 Factors = dict[str, tuple[Tensor, Tensor]]
 
@@ -203,8 +205,9 @@ def _ia3(_: Ia3Method, model: PreTrainedModel, **options: Any) -> IA3Config:
     names = {
         name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, nn.Linear)
     }
-    if names.issuperset(_IA3_NAMES):
-        options |= {"target_modules": list(_IA3_NAMES), "feedforward_modules": [_IA3_NAMES[-1]]}
+    chosen = next((row for row in _IA3_NAMES if names.issuperset(row)), None)
+    if chosen is not None:
+        options |= {"target_modules": list(chosen), "feedforward_modules": [chosen[-1]]}
     return IA3Config(**options)  # else PEFT knows the names by the model's type, or says so
 
 
@@ -221,7 +224,10 @@ def _prompt(method: PromptMethod, model: PreTrainedModel, **options: Any) -> Pro
 
 
 def _full(model: PreTrainedModel, method: FullMethod) -> Adapted:
-    model.requires_grad_(True)
+    # What is not saved, since it is computed (Marian's positions), must not be trained either.
+    computed = [re.compile(pattern) for pattern in model._keys_to_ignore_on_save or ()]
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not any(pattern.search(name) for pattern in computed))
     if not method.embeddings:
         for part in (model.get_input_embeddings(), model.get_output_embeddings()):
             if part is not None:
