@@ -8,11 +8,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from adapters.base_model import BaseModelRef
+from adapters.base_model import BaseModelRef, read_config
 from adapters.manifest import Gate
 from training.evaluate.bootstrap import Comparison
 from training.fit.result import FitResult
 from training.measure import Measured, Row
+from training.methods.served import Served, how_served, name_of
 from training.prepare import DataReport
 from training.recipe import Recipe
 
@@ -35,6 +36,12 @@ class Candidate:
     gate: Gate
     hardware: str
 
+    @property
+    def served(self) -> Served:
+        """How it reaches a server."""
+        model_type = str(read_config(self.base_folder).get("model_type"))
+        return how_served(self.recipe.method, model_type)
+
     def summary(self) -> dict[str, Any]:
         """Return the run in figures: summary.json. Scores are means of all pairs."""
         versus, evaluations = self.over_base, [m.evaluation for m in self.measured]
@@ -43,6 +50,9 @@ class Candidate:
         return {
             "id": str(self.recipe.id),
             "base": str(self.base),
+            "method": name_of(self.recipe.method),
+            "served": {"way": str(self.served.way), "why": self.served.why},
+            "learning_rate": self.recipe.schedule.learning_rate,
             "base_asked": _either(m.base_asked for m in self.measured),
             "base_bleu": round(fmean(e.base_bleu.value for e in evaluations), 2),
             "bleu": round(fmean(e.bleu.value for e in evaluations), 2),

@@ -20,6 +20,7 @@ from training.corpus.source import Source
 from training.fit.schedule import Schedule
 from training.gate import GateRule
 from training.methods.config import LoraMethod, Method
+from training.methods.rates import learning_rate_of
 from training.objective import Objective, Sft
 from training.recipe_faults import faults_of, with_overrides
 from training.recipe_pairs import (
@@ -122,7 +123,7 @@ class Recipe(Section):
     prompt: PromptSection = Field(default=PromptSection(), validate_default=True)
     decoding: Decoding = Decoding()
     method: Method = LoraMethod()
-    schedule: Schedule = Schedule()
+    schedule: Schedule = Field(default=Schedule(), validate_default=True)
     evaluate: EvaluateSection = Field(default=EvaluateSection(), validate_default=True)
     gate: GateRule = GateRule()
     seed: int = Field(default=0, ge=0)
@@ -178,6 +179,20 @@ class Recipe(Section):
                 "one recipe a pair"
             )
         return prompt
+
+    @field_validator("schedule")
+    @classmethod
+    def _suits_the_method(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
+        method: Method | None = info.data.get("method")
+        if method is not None and method.kind == "prefix" and schedule.gradient_checkpointing:
+            raise ValueError(
+                "gradient_checkpointing takes the cache away, where the method's prefix is; "
+                "use gradient_checkpointing: false, and a smaller tokens_per_pass"
+            )
+        if method is None or schedule.learning_rate is not None:
+            return schedule
+        # Here, so that digest, manifest and report name the rate that was used.
+        return schedule.model_copy(update={"learning_rate": learning_rate_of(method)})
 
     @field_validator("sampling")
     @classmethod

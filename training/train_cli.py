@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adapters.console import note, print_json, print_table
+from training.methods.served import Way
 
 if TYPE_CHECKING:
     from training.pipeline import Outcome
@@ -158,9 +159,18 @@ def _show(outcome: Outcome) -> None:
     typer.echo(f"gate {verdict}: {'; '.join(gate['reasons'])}")
     typer.echo(f"report: {outcome.folder / 'adapter' / 'report.html'}")
     if published is None:
-        typer.echo("not published; do it with: dragoman train … --resume --publish")
+        typer.echo(_use_of(outcome))
         return
     manifest = published.manifest
     stable = "" if gate["passed"] else f"; make it stable: dragoman adapters promote {manifest.id}"
     suffix = "" if gate["passed"] else f"@{manifest.version}"
     typer.echo(f"published: {manifest.id}@{manifest.version} in {published.folder}{stable}{suffix}")
+
+
+def _use_of(outcome: Outcome) -> str:
+    served = outcome.summary["served"]
+    if outcome.summary["method"] == "full":
+        return f"a model of its own: dragoman serve --base {outcome.folder / 'adapter'}"
+    if served["way"] in (Way.NOT, Way.MERGED):
+        return f"served {served['way']}: {served['why']}"
+    return "not published; do it with: dragoman train … --resume --publish"

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from adapters.errors import RecipeInvalid
 from adapters.ids import AdapterId, LanguagePair
 from tests import fakes
-from training.methods.config import LoraMethod
+from training.methods.config import LoraMethod, Method
+from training.methods.rates import learning_rate_of
 from training.recipe import SHIPPED, Recipe, find_recipe
+from training.recipe_keys import kinds_of
 
 MINIMAL = "id: ui-en-fr\nlicence: CC0-1.0\ndata:\n  - jsonl: pairs.jsonl\n    licence: CC0-1.0\n"
 
@@ -91,6 +94,35 @@ def test_a_wrong_value_is_told_with_its_line(tmp_path: Path, wrong: str, where: 
 def test_an_unknown_key_without_a_near_one_lists_the_known_ones(tmp_path: Path) -> None:
     (fault,) = faults_of(tmp_path, MINIMAL + "split:\n  zzz: 1\n")
     assert "known keys: by, dev, test, seed" in fault
+
+
+KINDS = {tag for member in get_args(get_args(Method)[0]) for tag in kinds_of(get_args(member)[0])}
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_shipped_recipe_takes_every_kind_of_method_at_the_rate_that_suits_it(kind: str) -> None:
+    recipe = Recipe.load("jupyter-en-fr", overrides=[f"method.kind={kind}"])
+    assert recipe.method.kind == kind
+    assert recipe.schedule.learning_rate == learning_rate_of(recipe.method)
+
+
+def test_a_recipes_own_learning_rate_wins(tmp_path: Path) -> None:
+    sets = ["method.kind=ia3", "schedule.learning_rate=3e-4"]
+    assert Recipe.load(write(tmp_path, MINIMAL), overrides=sets).schedule.learning_rate == 3e-4
+
+
+def test_the_digest_is_the_same_whether_the_methods_own_rate_is_written_or_not(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path, MINIMAL)
+    written = Recipe.load(path, overrides=["schedule.learning_rate=5e-4"])
+    assert written.digest == Recipe.load(path).digest
+
+
+def test_a_prefix_is_not_lost_to_gradient_checkpointing(tmp_path: Path) -> None:
+    text = MINIMAL + "method: {kind: prefix}\nschedule: {gradient_checkpointing: true}\n"
+    (fault,) = faults_of(tmp_path, text)
+    assert fault.startswith("recipe.yaml:7: `schedule`: gradient_checkpointing takes the cache")
 
 
 def test_set_overrides_nested_values(tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
 from training.candidate import Candidate
 from training.evaluate.report import loss_chart, render
+from training.methods.config import Method
 
 MakeCandidate = Callable[..., Candidate]
 
@@ -67,6 +71,27 @@ def test_segments_are_text_in_the_report_and_stay_whole(make_candidate: MakeCand
     assert "Ouvrir le fichier &lt;3&gt;" in page
     assert "&lt;i&gt;a&lt;/i&gt;" in page
     assert "fichier &lt;4&gt;" not in page  # the recipe asks for four samples
+
+
+@pytest.mark.parametrize(
+    ("body", "made", "use"),
+    [
+        ({"rank": 8}, "a LoRA adapter (rank 8) on tiny", "`dragoman serve` obeys them"),
+        ({"kind": "prompt"}, "embeddings of virtual tokens for tiny", "has no virtual tokens"),
+        ({"kind": "bottleneck"}, "bottleneck adapters on tiny", "no layers of an adapter's own"),
+        ({"kind": "full"}, "a model of its own, fine-tuned from tiny", "`dragoman serve --base`"),
+    ],
+)
+def test_the_model_card_says_what_was_made_and_how_it_is_used(
+    make_candidate: MakeCandidate, body: dict[str, Any], made: str, use: str
+) -> None:
+    candidate = make_candidate()
+    method = TypeAdapter(Method).validate_python(body)
+    recipe = candidate.recipe.model_copy(update={"method": method})
+    card = render(replace(candidate, recipe=recipe), "README.md")
+    assert made in card
+    assert use in card
+    assert f"tags: [{method.kind}, dragoman]" in card
 
 
 def test_a_failed_gate_is_told_in_both(make_candidate: MakeCandidate) -> None:

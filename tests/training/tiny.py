@@ -36,7 +36,9 @@ def model(kind: str, **sizes: Any) -> Any:
     """Return a random float32 model: gemma or llama."""
     torch.manual_seed(0)
     if kind == "gemma":
-        return Gemma3ForCausalLM(Gemma3TextConfig(**_SIZES | sizes, sliding_window=8)).eval()
+        layers = ["sliding_attention", "full_attention"]
+        config = Gemma3TextConfig(**_SIZES | sizes, sliding_window=8, layer_types=layers)
+        return Gemma3ForCausalLM(config).eval()
     return LlamaForCausalLM(LlamaConfig(**_SIZES | sizes)).eval()
 
 

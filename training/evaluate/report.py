@@ -20,6 +20,12 @@ from training.methods.conversion import told
 from training.methods.served import name_of
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
+_MADE: Final = {
+    "prefix": "keys and values of virtual tokens for",
+    "prompt": "embeddings of virtual tokens for",
+    "bottleneck": "bottleneck adapters on",
+    "full": "a model of its own, fine-tuned from",
+}
 _WIDTH, _HEIGHT, _MARGIN = 900, 180, 40
 
 
@@ -48,9 +54,10 @@ def _values(candidate: Candidate) -> dict[str, Any]:
     return {
         **{field.name: getattr(candidate, field.name) for field in fields(candidate)},
         "method": _method(recipe.method),
-        "rank": conversion.rank if conversion else getattr(recipe.method, "rank", None),
         "conversion": conversion and told(conversion),
         "samples_of": candidate.samples_of,
+        "made": _made(recipe.method, conversion.rank if conversion else None),
+        "served": candidate.served,
         "languages": list(dict.fromkeys(languages)),
         "named": _named,
         "directions": _listed([_named(pair) for pair in recipe.pairs]),
@@ -62,6 +69,17 @@ def _values(candidate: Candidate) -> dict[str, Any]:
     }
 
 
+def _method(method: Method) -> str:
+    numbers = [(name, getattr(method, name, None)) for name in ("rank", "alpha", "tokens", "size")]
+    return ", ".join([name_of(method), *(f"{n} {v:g}" for n, v in numbers if v is not None)])
+
+
+def _made(method: Method, converted_rank: int | None) -> str:
+    rank = converted_rank or getattr(method, "rank", None)
+    adapter = f"a LoRA adapter (rank {rank}) on" if rank else f"an adapter ({method.kind}) on"
+    return _MADE.get(method.kind, adapter)
+
+
 def _named(pair: LanguagePair) -> str:
     source, target = (LANGUAGE_NAMES.get(code, code) for code in (pair.source, pair.target))
     return f"{source} to {target}"
@@ -70,11 +88,6 @@ def _named(pair: LanguagePair) -> str:
 def _listed(names: Sequence[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
-
-
-def _method(method: Method) -> str:
-    numbers = [(name, getattr(method, name, None)) for name in ("rank", "alpha")]
-    return ", ".join([name_of(method), *(f"{n} {v:g}" for n, v in numbers if v is not None)])
 
 
 def loss_chart(

@@ -32,6 +32,7 @@ from training.fit.trainer import LabelTrainer
 from training.methods.adalora import MoveRanks
 from training.methods.attach import Adapted, attach, load_base
 from training.methods.config import AdaLoraMethod, Method
+from training.methods.rates import learning_rate_of
 from training.methods.save import target_modules
 
 _PACKAGES: Final = ("torch", "transformers", "peft", "trl")
@@ -154,7 +155,7 @@ def _arguments(run: _Run, *, evaluate: bool, bf16: bool) -> SFTConfig:
         per_device_train_batch_size=schedule.batch_size,
         per_device_eval_batch_size=schedule.batch_size,
         gradient_accumulation_steps=schedule.gradient_accumulation,
-        learning_rate=schedule.learning_rate,
+        learning_rate=float(schedule.learning_rate or learning_rate_of(run.method)),
         lr_scheduler_type=schedule.scheduler,
         warmup_steps=schedule.warmup,  # below 1: a share of all steps
         weight_decay=schedule.weight_decay,
