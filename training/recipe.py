@@ -166,20 +166,6 @@ class Recipe(Section):
         is_asked = info.data.get("task") == "summarization" and section.shots > 0
         return section.model_copy(update={"zero_shot": is_asked})
 
-    @field_validator("prompt")
-    @classmethod
-    def _tells_pairs_apart(cls, prompt: PromptSection, info: ValidationInfo) -> PromptSection:
-        objective: Objective = info.data.get("objective", Sft())
-        pairs: tuple[LanguagePair, ...] = info.data.get("pairs", ())
-        if objective.kind != "monolingual":  # that reads text and asks nothing
-            check_prompt([prompt.user, prompt.system or ""], pairs)
-        if len(pairs) > 1 and prompt.examples:
-            raise ValueError(
-                "examples are shown for every pair, and these are of one; remove them, or write "
-                "one recipe a pair"
-            )
-        return prompt
-
     @field_validator("schedule")
     @classmethod
     def _suits_the_method(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
@@ -193,6 +179,20 @@ class Recipe(Section):
             return schedule
         # Here, so that digest, manifest and report name the rate that was used.
         return schedule.model_copy(update={"learning_rate": learning_rate_of(method)})
+
+    @field_validator("prompt")
+    @classmethod
+    def _tells_pairs_apart(cls, prompt: PromptSection, info: ValidationInfo) -> PromptSection:
+        objective: Objective = info.data.get("objective", Sft())
+        pairs: tuple[LanguagePair, ...] = info.data.get("pairs", ())
+        if objective.kind != "monolingual":  # that reads text and asks nothing
+            check_prompt([prompt.user, prompt.system or ""], pairs)
+        if len(pairs) > 1 and prompt.examples:
+            raise ValueError(
+                "examples are shown for every pair, and these are of one; remove them, or write "
+                "one recipe a pair"
+            )
+        return prompt
 
     @field_validator("sampling")
     @classmethod
