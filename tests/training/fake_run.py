@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from adapters.manifest import Conversion
 from adapters.tokenizer import BaseTokenizer
 from tests import fakes
 from tests.training.conftest import fit_result
@@ -31,6 +33,7 @@ class World:
     interrupt: bool = False
     shown: list[Any] = field(default_factory=list)
     translate: Callable[[str], str] = to_french
+    conversion: Conversion | None = None
 
     def fit(self, train: Sequence[Any], *rest: Any, **options: Any) -> Any:
         out = rest[4]
@@ -39,7 +42,8 @@ class World:
         if self.interrupt:
             raise KeyboardInterrupt
         # Each fit gives other weights, as another seed would.
-        return fit_result(fakes.write_lora(out / "adapter", seed=len(self.fits)))
+        folder = fakes.write_lora(out / "adapter", seed=len(self.fits))
+        return dataclasses.replace(fit_result(folder), conversion=self.conversion)
 
 
 class FakeGenerator:
