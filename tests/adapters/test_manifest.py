@@ -256,25 +256,26 @@ def test_a_manifest_without_a_conversion_is_what_it_was_before_there_was_the_fie
 
 def test_the_digest_of_a_contract_is_the_same_for_ever() -> None:
     """Versions are named by it: whoever changes this number breaks every registry there is."""
-    manifest = AdapterManifest(
-        id="ui-en-fr",
-        version=1,
-        created=WHEN,
-        domain="ui",
-        pairs=("en-fr",),
-        base={"name": "tiny", "fingerprint": f"sha256:{'0' * 64}", "vocab_size": 261},
-        prompt={"chat_template": "{{ messages[0]['content'] }}", "stop_token_ids": [4]},
-        weights={
+    facts = {
+        "id": "ui-en-fr",
+        "version": 1,
+        "created": WHEN,
+        "domain": "ui",
+        "pairs": ("en-fr",),
+        "base": {"name": "tiny", "fingerprint": f"sha256:{'0' * 64}", "vocab_size": 261},
+        "prompt": {"chat_template": "{{ messages[0]['content'] }}", "stop_token_ids": [4]},
+        "weights": {
             "rank": 4,
             "alpha": 8,
-            "target_modules": ["q_proj"],
+            "target_modules": ("q_proj",),
             "files": {"adapter_config.json": {"sha256": "1" * 64, "size_bytes": 1}},
         },
-        training={
+        "training": {
             "recipe": {"a": 1}, "method": "lora", "seed": 0, "seconds": 1.0, "hardware": "x",
-            "versions": {}, "data": [],
+            "versions": {}, "data": (),
         },
-        licence="Apache-2.0",
-    )  # fmt: skip
+        "licence": "Apache-2.0",
+    }  # fmt: skip
+    manifest = AdapterManifest.model_validate(facts)
     digest = "03b3fa7cd132d970c034cdc3152d092221b25195f2ce06eabb55e6f3c7ca3701"
     assert manifest.compute_digest() == f"sha256:{digest}"

@@ -161,7 +161,7 @@ def test_a_base_without_lora_is_refused_as_well(
     recipe = Recipe.load(str(recipe_file))
     path = Path(recipe.base) / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "bloom"}))
-    with pytest.raises(NotServable, match="of type bloom.*adapters merge"):
+    with pytest.raises(NotServable, match=r"of type bloom.*adapters merge"):
         run(recipe, registry, Options(tmp_path / "run", publish=True))
     assert world.fits == []
 
