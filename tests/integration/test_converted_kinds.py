@@ -116,7 +116,7 @@ def test_every_converted_kind_is_answered_as_the_method_itself_answers(
     # Adapters that say what the base says would prove nothing.
     assert [name for name in KINDS if wanted[name] == alone] == []
 
-    flags = ("--max-loras", "2", "--max-lora-rank", "64", "--max-model-len", "512")
+    flags = ("--max-loras", "2", "--max-lora-rank", "64", "--max-model-len", "256")
     server = start_server(
         registry.root, tmp_path / "log", *flags, "--", "--dtype", "float32", base=str(base)
     )
