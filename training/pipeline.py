@@ -30,7 +30,7 @@ from training.gate import judge
 from training.hardware import hardware
 from training.measure import HeldOut, assess_all, held_out, measured, steps_over
 from training.methods.conversion import check_conversion, told
-from training.methods.served import how_served
+from training.methods.served import Way, how_served
 from training.objective import PreferenceObjective
 from training.objectives.prefer import with_preferences
 from training.publish import publish
@@ -133,10 +133,12 @@ def _say_how_served(recipe: Recipe, base: Path, *, publish: bool) -> None:
     """Note how the result will be served. Raises NotServable if it cannot be published."""
     served = how_served(recipe.method, str(read_config(base).get("model_type")))
     if publish and not served.as_adapter:
+        can_merge = served.way is Way.MERGED and recipe.method.kind != "full"
+        merge = ", merge it (`dragoman adapters merge`) and serve that" if can_merge else ""
         raise NotServable(
-            f"{recipe.id}: served {served.way} ({served.why}), so it cannot be published as an "
-            "adapter; train it without --publish and merge it (`dragoman adapters merge`), or "
-            "choose a method and a base that are served (method.kind: lora on "
+            f"{recipe.id}: served {served.way} ({served.why}), so no registry can have it as an "
+            f"adapter; train it without --publish{merge}, or choose a "
+            "method and a base that are served as adapters (method.kind: lora, on "
             f"{Recipe.model_fields['base'].default})"
         )
     note(f"served: {served.way} ({served.why})")

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from adapters.errors import FileMissing, ManifestInvalid
 from adapters.manifest import (
     AdapterManifest,
+    Conversion,
     Decoding,
     Gate,
     Golden,
@@ -239,3 +240,42 @@ def test_an_answer_may_be_three_times_the_source_and_not_too_short(tokens: int, 
 def test_hashing_a_folder_without_weights_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(FileMissing, match=r"adapter_config\.json"):
         hash_files(tmp_path)
+
+
+def test_a_manifest_without_a_conversion_is_what_it_was_before_there_was_the_field(
+    full: AdapterManifest,
+) -> None:
+    assert full.training is not None
+    assert "conversion" not in body_of(full)["training"]
+    lossy = Conversion(way="x", rank=4, error=0.25, error_max=0.5, error_saved=0.25)
+    training = full.training.model_copy(update={"conversion": lossy})
+    converted = full.model_copy(update={"training": training})
+    assert body_of(converted)["training"]["conversion"]["error"] == 0.25
+    assert converted.compute_digest() != full.digest
+
+
+def test_the_digest_of_a_contract_is_the_same_for_ever() -> None:
+    """Versions are named by it: whoever changes this number breaks every registry there is."""
+    facts = {
+        "id": "ui-en-fr",
+        "version": 1,
+        "created": WHEN,
+        "domain": "ui",
+        "pairs": ("en-fr",),
+        "base": {"name": "tiny", "fingerprint": f"sha256:{'0' * 64}", "vocab_size": 261},
+        "prompt": {"chat_template": "{{ messages[0]['content'] }}", "stop_token_ids": [4]},
+        "weights": {
+            "rank": 4,
+            "alpha": 8,
+            "target_modules": ("q_proj",),
+            "files": {"adapter_config.json": {"sha256": "1" * 64, "size_bytes": 1}},
+        },
+        "training": {
+            "recipe": {"a": 1}, "method": "lora", "seed": 0, "seconds": 1.0, "hardware": "x",
+            "versions": {}, "data": (),
+        },
+        "licence": "Apache-2.0",
+    }  # fmt: skip
+    manifest = AdapterManifest.model_validate(facts)
+    digest = "03b3fa7cd132d970c034cdc3152d092221b25195f2ce06eabb55e6f3c7ca3701"
+    assert manifest.compute_digest() == f"sha256:{digest}"

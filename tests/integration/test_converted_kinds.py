@@ -60,8 +60,10 @@ def train(name: str, base: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def asked(model: Any, rows: Any) -> torch.Tensor:
         if not found:  # the first that is measured is the method itself, as it was trained
             model.eval()
-            loaded = Loaded(model.get_base_model(), "", model)
-            generator = Generator({"default": loaded, None: loaded}, BaseTokenizer.load(base))
+            loaded: dict[str | None, Loaded] = {
+                "default": Loaded(model.get_base_model(), "LORA", model)
+            }
+            generator = Generator(loaded, BaseTokenizer.load(base))
             found.append(answers_of(generator, base, "default"))
         return log_probs(model, rows)
 
@@ -114,7 +116,7 @@ def test_every_converted_kind_is_answered_as_the_method_itself_answers(
     # Adapters that say what the base says would prove nothing.
     assert [name for name in KINDS if wanted[name] == alone] == []
 
-    flags = ("--max-loras", "2", "--max-lora-rank", "64", "--max-model-len", "512")
+    flags = ("--max-loras", "2", "--max-lora-rank", "64", "--max-model-len", "256")
     server = start_server(
         registry.root, tmp_path / "log", *flags, "--", "--dtype", "float32", base=str(base)
     )

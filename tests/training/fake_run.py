@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from adapters.errors import OutOfMemory
+from adapters.manifest import Conversion
 from adapters.tokenizer import BaseTokenizer
 from tests import fakes
 from tests.training.conftest import fit_result
@@ -34,6 +36,7 @@ class World:
     too_large: bool = False
     shown: list[Any] = field(default_factory=list)
     translate: Callable[[str], str] = to_french
+    conversion: Conversion | None = None
 
     def admit(self, recipe: Recipe, base: Path, *, allow: bool) -> None:
         if self.too_large and not allow:
@@ -46,7 +49,8 @@ class World:
         if self.interrupt:
             raise KeyboardInterrupt
         # Each fit gives other weights, as another seed would.
-        return fit_result(fakes.write_lora(out / "adapter", seed=len(self.fits)))
+        folder = fakes.write_lora(out / "adapter", seed=len(self.fits))
+        return dataclasses.replace(fit_result(folder), conversion=self.conversion)
 
 
 class FakeGenerator:

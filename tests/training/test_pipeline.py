@@ -10,8 +10,16 @@ import pytest
 from typer.testing import CliRunner
 
 import dragoman
-from adapters.errors import DataInvalid, GateFailed, OutOfMemory, TrainingFailed
+from adapters.errors import (
+    ConversionTooLossy,
+    DataInvalid,
+    GateFailed,
+    NotServable,
+    OutOfMemory,
+    TrainingFailed,
+)
 from adapters.ids import AdapterId, AdapterRef
+from adapters.manifest import Conversion
 from adapters.registry import FileRegistry
 from tests import fakes
 from tests.training.fake_run import World
@@ -197,3 +205,57 @@ def test_the_table_shows_all_three_systems(world: World, recipe_file: Path, tmp_
     assert result.exit_code == 0, result.output
     for expected in ("adapter", "base", "source copied", "gate passed", "report.html"):
         assert expected in result.stdout
+
+
+@pytest.mark.parametrize("change", ["method.kind=prefix", "method.kind=full"])
+def test_what_cannot_be_an_adapter_is_not_trained_in_order_to_be_published(
+    change: str, world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    recipe = Recipe.load(str(recipe_file), overrides=[change])
+    with pytest.raises(NotServable, match=r"served .*without --publish, or"):
+        run(recipe, registry, Options(tmp_path / "run", publish=True))
+    assert world.fits == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_base_without_lora_is_refused_as_well(
+    world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    recipe = Recipe.load(str(recipe_file))
+    path = Path(recipe.base) / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "bloom"}))
+    with pytest.raises(NotServable, match=r"of type bloom.*adapters merge"):
+        run(recipe, registry, Options(tmp_path / "run", publish=True))
+    assert world.fits == []
+
+
+def test_a_conversion_is_told_in_summary_report_and_manifest_and_held_to_the_limit(
+    world: World,
+    recipe_file: Path,
+    registry: FileRegistry,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world.conversion = Conversion(
+        way="converted with a measured error", rank=4, error=0.2, error_max=0.4, error_saved=0.2,
+        logit_error=0.01, base_logit_error=1.5,
+    )  # fmt: skip
+    recipe, out = Recipe.load(str(recipe_file), overrides=["method.dora=true"]), tmp_path / "run"
+    outcome = run(recipe, registry, Options(out, publish=True))
+    assert "served: converted with a measured error" in capsys.readouterr().err
+    assert outcome.summary["conversion"]["error"] == 0.2
+    assert "weights off by 20.00%" in (out / "adapter" / "README.md").read_text()
+    assert outcome.published is not None
+    training = outcome.published.manifest.training
+    assert training is not None
+    assert training.method == "dora"
+    assert training.conversion == world.conversion
+    again = run(recipe, registry, Options(out, resume=True))
+    assert again.summary == outcome.summary
+
+    strict = ["method.dora=true", "gate.max_conversion_error=0.1"]
+    recipe = Recipe.load(str(recipe_file), overrides=strict)
+    decodes = len(world.decodes)
+    with pytest.raises(ConversionTooLossy, match=r"off by 20% .*at most 10% is allowed"):
+        run(recipe, registry, Options(tmp_path / "strict"))
+    assert len(world.decodes) == decodes

@@ -31,13 +31,18 @@ class Found:
 
 
 def find(adapter: str, registry: Registry) -> Found:
-    """Return the adapter in the folder of that path, or the registry's of that name."""
+    """Return the adapter in the folder of that path, or the registry's of that name.
+
+    Raises FileMissing, InvalidId, AdapterNotFound, ManifestInvalid.
+    """
     folder = Path(adapter).expanduser()
     if folder.is_dir():
         if not (folder / CONFIG_FILE).is_file():
             raise FileMissing(f"{folder}: no {CONFIG_FILE}; expected a PEFT adapter folder")
         has_contract = (folder / MANIFEST_FILE).is_file()
         return Found(folder, AdapterManifest.read_draft(folder) if has_contract else None)
+    if "/" in adapter:
+        raise FileMissing(f"{folder}: no such folder; give a PEFT folder, or an id of the registry")
     published = registry.resolve(AdapterRef.parse(adapter))
     return Found(published.folder, published.manifest)
 

@@ -37,6 +37,7 @@ from training.methods.rates import learning_rate_of
 from training.methods.save import target_modules
 from training.methods.start import load_start
 from training.objective import Objective, PreferenceObjective, Sft
+from training.objectives.encoded_preference import EncodedPreference
 from training.objectives.trainer_for import Rows, trainer_for
 from training.seq2seq.encode import EncodedPair
 from training.seq2seq.family import family_of
@@ -200,11 +201,13 @@ def _preferences(history: Sequence[dict[str, float]]) -> tuple[tuple[int, float,
     )
 
 
-def _plain(rows: Rows) -> list[Encoded]:
-    return [row if isinstance(row, Encoded) else row.chosen for row in rows]
+def _plain(rows: Any) -> list[Encoded]:
+    """Return what a causal model can be asked; nothing for sequence-to-sequence ones."""
+    chosen = (row.chosen if isinstance(row, EncodedPreference) else row for row in rows)
+    return [row for row in chosen if isinstance(row, Encoded)]
 
 
-def _calibrate(model: torch.nn.Module, train: Rows) -> None:
+def _calibrate(model: torch.nn.Module, train: Any) -> None:
     with torch.no_grad():
         for row in _plain(train[:_CALIBRATION_ROWS]):  # one by one: PEFT's hooks expect it
             model(input_ids=torch.tensor([row.input_ids], device=next(model.parameters()).device))

@@ -49,7 +49,7 @@ _LORA: Final = Served(Way.DIRECTLY, "a plain LoRA")
 _BY_KIND: Final[dict[type, Served]] = {
     AdaLoraMethod: Served(Way.EXACTLY, "its singular values are folded into one factor"),
     LohaMethod: Served(Way.EXACTLY, "it is a LoRA of its rank squared"),
-    LokrMethod: Served(Way.LOSSY, "a Kronecker product has a rank that no LoRA may have"),
+    LokrMethod: Served(Way.LOSSY, "exactly up to rank 128, which a Kronecker product may pass"),
     Ia3Method: Served(Way.LOSSY, "its factors change all of a module, the nearest LoRA does not"),
     PrefixMethod: Served(Way.NOT, "vLLM has no keys and values of virtual tokens"),
     PromptMethod: Served(Way.NOT, "vLLM has no virtual tokens"),
@@ -75,7 +75,7 @@ def name_of(method: Method) -> str:
 
 def _lora(method: LoraMethod) -> Served:
     if method.dora:
-        return Served(Way.LOSSY, "DoRA scales whole columns, the nearest LoRA does not")
+        return Served(Way.LOSSY, "DoRA scales whole rows, the nearest LoRA does not")
     if method.init in RESIDUAL_INITS:
         return Served(Way.EXACTLY, f"minus where {method.init} began: a LoRA of twice the rank")
     return _LORA
