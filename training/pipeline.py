@@ -47,6 +47,7 @@ class Options:
     resume: bool = False
     publish: bool = False
     force: bool = False
+    allow_memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,10 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
         "base": reference.fingerprint,
     }
     root = options.out or default_folder(recipe)
+    if not (options.resume and (root / "fit.json").is_file()):
+        from training.plan.refusal import refuse_beyond_memory
+
+        refuse_beyond_memory(recipe, base, allow=options.allow_memory)
     with open_run(root, identity, resume=options.resume) as folder:
         candidate = _candidate(
             _Run(recipe, base, reference, folder, options), _current(registry, recipe, reference)
@@ -153,6 +158,7 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
         body |= {"adapter_folder": this.folder.adapter, "conversion": conversion}
         return _checked(this, FitResult(**body))
     from training.fit.run import fit
+    from training.plan.speed import remember
 
     recipe = this.recipe
     encoder = Encoder(
@@ -178,6 +184,7 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
             resume=this.options.resume,
             on_progress=on_progress,
         )
+    remember(recipe, this.base, fitted, train, hardware=hardware())
     conversion = fitted.conversion
     body = dataclasses.asdict(fitted) | {
         "adapter_folder": str(fitted.adapter_folder),

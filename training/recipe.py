@@ -136,6 +136,19 @@ class Recipe(Section):
             check_sources(data, pairs)
         return data
 
+    @field_validator("clean")
+    @classmethod
+    def _rules_of_task(cls, rules: CleanRules, info: ValidationInfo) -> CleanRules:
+        return rules.for_task(info.data.get("task", "translation"))
+
+    @field_validator("evaluate")
+    @classmethod
+    def _baselines_of_task(cls, section: EvaluateSection, info: ValidationInfo) -> EvaluateSection:
+        if section.zero_shot is not None:
+            return section
+        is_asked = info.data.get("task") == "summarization" and section.shots > 0
+        return section.model_copy(update={"zero_shot": is_asked})
+
     @field_validator("schedule")
     @classmethod
     def _suits_the_method(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
@@ -149,19 +162,6 @@ class Recipe(Section):
             return schedule
         # Here, so that digest, manifest and report name the rate that was used.
         return schedule.model_copy(update={"learning_rate": learning_rate_of(method)})
-
-    @field_validator("clean")
-    @classmethod
-    def _rules_of_task(cls, rules: CleanRules, info: ValidationInfo) -> CleanRules:
-        return rules.for_task(info.data.get("task", "translation"))
-
-    @field_validator("evaluate")
-    @classmethod
-    def _baselines_of_task(cls, section: EvaluateSection, info: ValidationInfo) -> EvaluateSection:
-        if section.zero_shot is not None:
-            return section
-        is_asked = info.data.get("task") == "summarization" and section.shots > 0
-        return section.model_copy(update={"zero_shot": is_asked})
 
     @field_validator("sampling")
     @classmethod

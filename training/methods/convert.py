@@ -70,7 +70,7 @@ def convert(  # noqa: PLR0913 - what, on which base, to where, and how
     done and in all. Memory: one module in float32. Whole or not at all. Raises AdapterRejected.
     """
     trained = PeftFolder(folder)
-    initial = _initial(trained, begun)
+    initial = initial_of(trained, begun)
     limit = rank or default_rank(trained.config)
     sums, factors = _Sums(), {}
     with BaseWeights.open(base) as weights, torch.inference_mode():
@@ -114,7 +114,12 @@ def served_rank(rank: int) -> int:
     return min(_MOST, next(served for served in SERVED_RANKS if served >= min(rank, _MOST)))
 
 
-def _initial(trained: PeftFolder, begun: Path | None) -> PeftFolder | None:
+def initial_of(trained: PeftFolder, begun: Path | None) -> PeftFolder | None:
+    """Return the adapter that PiSSA, OLoRA and CorDA began with; None for others.
+
+    `begun` is its folder, default `begun` inside. Raises AdapterRejected, also for kinds that are
+    no change of linear weights that we know.
+    """
     config, folder = trained.config, trained.folder
     if config.get("peft_type") not in CONVERTIBLE:
         raise UnsupportedAdapter(

@@ -14,7 +14,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from adapters.errors import UnsupportedAdapter
+from adapters.errors import ShapeMismatch, UnsupportedAdapter
 
 # What PEFT adds to the rank when it scales AdaLoRA (tuners/adalora/layer.py).
 _ADALORA_EPSILON: Final = 1e-5
@@ -64,6 +64,16 @@ class Module:
         alpha = float(own or self.config[alpha_key])
         return alpha / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
 
+    def base_weight(self, shape: tuple[int, ...]) -> Tensor:
+        """Return the base's weight, if `shape` fits it. Raises ShapeMismatch."""
+        weight = self.weight()
+        if any(own not in (1, size) for own, size in zip(shape, weight.shape, strict=True)):
+            raise ShapeMismatch(
+                f"{self.name} is {tuple(weight.shape)} in the base, the adapter is for {shape}; "
+                "it was trained on another base"
+            )
+        return weight
+
 
 def update_of(module: Module) -> Product | Tensor:
     """Return how the adapter changes the module's weight. Raises UnsupportedAdapter."""
@@ -83,7 +93,7 @@ def _lora(module: Module) -> Product | Tensor:
         return _less_the_begin(A, B, module.begun)
     if "lora_magnitude_vector" not in module.parts:
         return Product(B, A)
-    base = module.weight()
+    base = module.base_weight((len(B), A.shape[1]))
     changed = torch.addmm(base, B, A)
     norms: Tensor = torch.linalg.norm(changed, dim=1)
     factors = module.parts["lora_magnitude_vector"] / norms
@@ -137,8 +147,8 @@ def _halves(parts: Parts, name: str) -> tuple[Tensor, Tensor]:
 
 def _ia3(module: Module) -> Tensor:
     # (out, 1) factors of outputs, or (1, in) factors of inputs.
-    change: Tensor = module.weight() * (module.parts["ia3_l"] - 1)
-    return change
+    factors = module.parts["ia3_l"]
+    return module.base_weight(tuple(factors.shape)) * (factors - 1)
 
 
 def _by_pattern(patterns: dict[str, Any] | None, name: str) -> Any:
