@@ -240,7 +240,8 @@ def _begin_as_text(adapted: Any, tokens: int) -> None:
     cache = DynamicCache()  # without a config it keeps what a sliding window would drop
     with torch.no_grad():
         model(input_ids=ids, past_key_values=cache, use_cache=True)
-    begun = [(layer.keys, layer.values) for layer in cache.layers]
+    layers: list[Any] = list(cache.layers)
+    begun = [(layer.keys, layer.values) for layer in layers]
     initialize_kv_prefix_from_past_key_values(adapted, past_key_values=begun)
 
 
