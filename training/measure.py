@@ -63,9 +63,9 @@ def held_out(recipe: Recipe, data: Prepared) -> list[HeldOut]:
     ]
 
 
-def steps_over(recipe: Recipe, texts: Sequence[HeldOut], *, current: bool) -> int:
-    """Return how many segments `assess_all` decodes, for a progress bar."""
-    systems, bases = (2 if current else 1), (2 if recipe.evaluate.zero_shot else 1)
+def steps_over(recipe: Recipe, texts: Sequence[HeldOut], *, systems: int) -> int:
+    """Return how many segments `assess_all` decodes with so many adapters, for a progress bar."""
+    bases = 2 if recipe.evaluate.zero_shot else 1
     return sum(
         steps_of(test=len(t.test), dev=len(t.dev), systems=systems, bases=bases) for t in texts
     )

@@ -18,13 +18,15 @@ from adapters.console import note, progress
 from adapters.errors import AdapterNotFound, NotServable
 from adapters.ids import AdapterRef, LanguagePair
 from adapters.locations import bases_root, cache_root
-from adapters.manifest import Conversion
+from adapters.manifest import CONFIG_FILE, WEIGHTS_FILE, Conversion
 from adapters.registry import Published, Registry
 from adapters.tokenizer import BaseTokenizer
 from training import prepare
 from training.assess import Assessed, Systems
 from training.base_models import resolve_base
 from training.candidate import Candidate
+from training.corpus.segment import Segment
+from training.corpus.source import digest_of
 from training.encode import Encoder
 from training.evaluate.report import write_report
 from training.evaluate.scores import mean_over_base
@@ -33,10 +35,15 @@ from training.gate import judge
 from training.measure import HeldOut, assess_all, held_out, measured, steps_over
 from training.methods.conversion import check_conversion, told
 from training.methods.served import how_served
+from training.objective import PreferenceObjective
+from training.objectives.encoded_preference import encode_preferences
+from training.objectives.prefer import with_preferences
 from training.publish import publish
 from training.recipe import Recipe
 from training.run_folder import RunFolder, open_run
 from training.sampling import sample
+from training.start import find_start
+from training.text_run import measure_text, packer_of, refuse_to_publish, summary_of
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class _Run:
     reference: BaseModelRef
     folder: RunFolder
     options: Options
+    start: Path | None = None
 
 
 def default_folder(recipe: Recipe) -> Path:
@@ -75,6 +83,9 @@ def default_folder(recipe: Recipe) -> Path:
 
 def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
     """Train, measure and report; publish if asked to. Raises GateFailed, TrainingFailed, …."""
+    is_text = recipe.objective.kind == "monolingual"
+    if is_text and options.publish:
+        refuse_to_publish(recipe)
     base = resolve_base(recipe.base, root=bases_root(), say=note)
     _say_how_served(recipe, base, publish=options.publish)
     reference = BaseModelRef.read(base)
@@ -83,15 +94,19 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
         "folder": str(recipe.folder),  # its relative paths start there
         "base": reference.fingerprint,
     }
+    start = _start(recipe, registry, reference)
+    if start is not None:
+        identity["start"] = digest_of([start / CONFIG_FILE, start / WEIGHTS_FILE])
     root = options.out or default_folder(recipe)
     if not (options.resume and (root / "fit.json").is_file()):
         from training.plan.refusal import refuse_beyond_memory
 
         refuse_beyond_memory(recipe, base, allow=options.allow_memory)
     with open_run(root, identity, resume=options.resume) as folder:
-        candidate = _candidate(
-            _Run(recipe, base, reference, folder, options), _current(registry, recipe, reference)
-        )
+        this = _Run(recipe, base, reference, folder, options, start)
+        if is_text:
+            return _read_text(this)
+        candidate = _candidate(this, _current(registry, recipe, reference))
         write_report(candidate, folder.adapter)
         summary = candidate.summary()
         folder.finish("summary", summary)
@@ -99,6 +114,16 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
         if options.publish:
             published = publish(candidate, registry, force=options.force)
         return Outcome(summary, root, published)
+
+
+def _read_text(this: _Run) -> Outcome:
+    data = _data(this)
+    fitted = _fit(this, data)
+    note("evaluate: perplexity of the test text")
+    found = measure_text(this.recipe, this.base, fitted.adapter_folder, data)
+    summary = summary_of(this.recipe, this.reference, data, fitted, found)
+    this.folder.finish("summary", summary)
+    return Outcome(summary, this.folder.root, None)
 
 
 def _say_how_served(recipe: Recipe, base: Path, *, publish: bool) -> None:
@@ -143,6 +168,10 @@ def _data(this: _Run) -> prepare.Prepared:
         note("data: done before")
         return prepare.load(this.folder.data)
     data = prepare.prepare(this.recipe)
+    objective = this.recipe.objective
+    if isinstance(objective, PreferenceObjective):
+        data = with_preferences(data, this.recipe, this.base, objective, this.start)
+        _release_memory()
     prepare.write(data, this.folder.data)
     note(f"data: {len(data.train)} train, {len(data.dev)} dev, {len(data.test)} test segments")
     for line in data.report.lost():
@@ -161,17 +190,11 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
     from training.plan.speed import remember
 
     recipe = this.recipe
-    encoder = Encoder(
-        prompt=recipe.prompt.complete(this.base),
-        pair=recipe.pair,
-        tokenizer=BaseTokenizer.load(this.base),
-        max_length=recipe.schedule.max_length,
-    )
-    rows = sample(data.train, recipe.sampling, seed=recipe.seed)
-    train, report = encoder.encode_all(rows)
-    dev, _ = encoder.encode_all(data.dev)
-    if report.too_long:
-        note(f"fit: {report.too_long} pairs are over {recipe.schedule.max_length} tokens, left out")
+    drawn = sample(data.train, recipe.sampling, seed=recipe.seed)
+    train, too_long = _encode(recipe, this.base, drawn)
+    dev, _ = _encode(recipe, this.base, data.dev)
+    if too_long:
+        note(f"fit: {too_long} pairs are over {recipe.schedule.max_length} tokens, left out")
     with _steps("fit") as on_progress:
         fitted = fit(
             train,
@@ -180,6 +203,8 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
             recipe.method,
             recipe.schedule,
             this.folder.root,
+            objective=recipe.objective,
+            start=this.start,
             seed=recipe.seed,
             resume=this.options.resume,
             on_progress=on_progress,
@@ -205,6 +230,23 @@ def _checked(this: _Run, fitted: FitResult) -> FitResult:
     return fitted
 
 
+def _encode(recipe: Recipe, base: Path, segments: list[Segment]) -> tuple[Any, int]:
+    """Return rows as the objective reads them, and how many segments were too long."""
+    if recipe.objective.kind == "monolingual":
+        rows, report = packer_of(recipe, base).pack(segment.target for segment in segments)
+        return rows, report.too_long
+    encoder = Encoder(
+        prompt=recipe.prompt.complete(base),
+        pair=recipe.pair,
+        tokenizer=BaseTokenizer.load(base),
+        max_length=recipe.schedule.max_length,
+    )
+    if isinstance(recipe.objective, PreferenceObjective):
+        return encode_preferences(encoder, segments)
+    rows, report = encoder.encode_all(segments)
+    return rows, report.too_long
+
+
 def _assess(
     this: _Run, texts: list[HeldOut], fitted: FitResult, current: Published | None
 ) -> dict[LanguagePair, Assessed]:
@@ -213,13 +255,23 @@ def _assess(
     if body is not None and body["against"] == against:
         note("evaluate: translated before")
         return {text.pair: Assessed.from_json(body[str(text.pair)]) for text in texts}
-    total = steps_over(this.recipe, texts, current=current is not None)
+    others = (current is not None) + (this.start is not None)
+    total = steps_over(this.recipe, texts, systems=1 + others)
     with progress("evaluate", total=total) as advance:
-        systems = Systems(this.recipe, this.base, fitted.adapter_folder, current, advance)
+        systems = Systems(
+            this.recipe, this.base, fitted.adapter_folder, current, advance, start=this.start
+        )
         assessed = assess_all(systems, texts, shots=this.recipe.evaluate.shots)
     by_pair = {str(pair): outputs.to_json() for pair, outputs in assessed.items()}
     this.folder.finish("outputs", {**by_pair, "against": against})
     return assessed
+
+
+def _start(recipe: Recipe, registry: Registry, base: BaseModelRef) -> Path | None:
+    objective = recipe.objective
+    if not isinstance(objective, PreferenceObjective) or objective.start is None:
+        return None
+    return find_start(objective.start, recipe.folder, registry, base)
 
 
 def _current(registry: Registry, recipe: Recipe, base: BaseModelRef) -> Published | None:

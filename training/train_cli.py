@@ -170,16 +170,27 @@ def _show_scores(figures: dict[str, Any], title: str) -> None:
     rows = [row("adapter", "", "value"), row(f"base, {figures['base_asked']}", "base_", "base")]
     if "zero_shot_chrf" in figures:
         rows.append(row(f"base, {figures['zero_shot_asked']}", "zero_shot_", "zero_shot"))
+    if "start_chrf" in figures:
+        rows.append(row("start of training", "start_", "start"))
     rows.append(row("source copied", "copy_", "copy"))
     print_table(["system", "chrF++", "BLEU", *further], rows, title=title)
 
 
 def _show(outcome: Outcome) -> None:
     summary, published = outcome.summary, outcome.published
+    if "perplexity" in summary:
+        rows = [["adapter", summary["perplexity"]], ["base", summary["base_perplexity"]]]
+        print_table(["system", "perplexity"], rows, title=summary["signature"])
+        typer.echo(f"p = {summary['p_value']:.3f} that the adapter is not better")
+        typer.echo(f"adapter: {outcome.folder / 'adapter'}")
+        return
     for pair, figures in summary.get("pairs", {}).items():
         _show_scores(figures, f"{pair}: {figures['test_set']}")
     mean_of = f"mean of {len(summary['pairs'])} pairs" if "pairs" in summary else ""
     _show_scores(summary, mean_of or summary["test_set"])
+    if "dev_preferred" in summary:
+        before, after = summary["dev_preferred"]
+        typer.echo(f"held-out pairs preferred: {before:.0%} before, {after:.0%} after")
     gate = summary["gate"]
     verdict = "passed" if gate["passed"] else "not passed"
     typer.echo(f"gate {verdict}: {'; '.join(gate['reasons'])}")

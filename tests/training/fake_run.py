@@ -75,5 +75,8 @@ class FakeGenerator:
             answers.append(SimpleNamespace(text=text, token_ids=(7, fakes.END)))
         return answers
 
-    def logprobs(self, prompts: list[Any], targets: list[Any], *, adapter: str) -> list[float]:
-        return [-1.0] * len(prompts)
+    def logprobs(
+        self, prompts: list[Any], targets: list[Any], *, adapter: str | None
+    ) -> list[float]:
+        per_token = -0.1 if adapter and self.world.good else -0.2
+        return [per_token * len(target) for target in targets]

@@ -165,7 +165,7 @@ def test_advice_on_the_amount_of_text_names_its_source(pairs: int, said: str) ->
         (["method.rank=24"], {}, "padded to 32"),
         (["method.kind=loha", "method.rank=22"], {}, "padded to 512"),
         (["schedule.learning_rate=0.02"], {}, "above what lora"),
-        (["method.kind=full"], {}, "above what full"),
+        (["method.kind=full", "schedule.learning_rate=0.01"], {}, "above what full"),
         (["method.kind=prefix"], {}, "no server"),
         ([], {"positions": 200}, "55% of what goes"),
         ([], {"too_long": 600}, "600 pairs are longer"),

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
 from peft import PeftModel
 from transformers import PreTrainedTokenizerFast, PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging as transformers_logging
 from trl import SFTConfig
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from adapters.base_model import read_config
 from adapters.console import note
@@ -37,7 +35,11 @@ from training.methods.attach import Adapted, attach, load_base
 from training.methods.config import AdaLoraMethod, Method
 from training.methods.rates import learning_rate_of
 from training.methods.save import target_modules
+from training.methods.start import load_start
+from training.objective import Objective, PreferenceObjective, Sft
+from training.objectives.trainer_for import Rows, trainer_for
 
+_SFT: Final = Sft()
 _PACKAGES: Final = ("torch", "transformers", "peft", "trl")
 # CorDA's covariances settle with a few thousand tokens on models of this size.
 _CALIBRATION_ROWS: Final = 256
@@ -51,6 +53,8 @@ class _Run:
     schedule: Schedule
     out: Path
     seed: int
+    objective: Objective
+    start: Path | None
 
     @property
     def checkpoints(self) -> Path:
@@ -58,13 +62,15 @@ class _Run:
 
 
 def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its order
-    train: Sequence[Encoded],
-    dev: Sequence[Encoded],
+    train: Rows,
+    dev: Rows,
     base: Path,
     method: Method,
     schedule: Schedule,
     out: Path,
     *,
+    objective: Objective = _SFT,
+    start: Path | None = None,
     seed: int = 0,
     resume: bool = False,
     on_progress: OnProgress | None = None,
@@ -73,20 +79,26 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
 
     Where that is a LoRA in place of what was trained, `out/trained` is the latter as PEFT saves it.
 
-    With `resume`, goes on from the last checkpoint there; without, starts anew. Asks no network.
-    The base stays frozen in its own precision, the adapter is trained in float32 and saved in
-    the base's precision: servers cast it to that anyway, so what is evaluated is what is served.
+    Rows are Encoded, or EncodedPreference where the objective compares two translations. `start`
+    is the folder of an adapter to go on from. With `resume`, goes on from the last checkpoint
+    there; without, starts anew. Asks no network. The base stays frozen in its own precision, the
+    adapter is trained in float32 and saved in the base's precision: servers cast it to that
+    anyway, so what is evaluated is what is served.
     Raises TrainingFailed; KeyboardInterrupt after Ctrl-C, once a checkpoint is written.
     """
     if not train:
         raise TrainingFailed("no segment to train on is left; see the data report (`data inspect`)")
-    run = _Run(base, method, schedule, out, seed)
+    run = _Run(base, method, schedule, out, seed, objective, start)
     _quiet()
     if not resume:
         shutil.rmtree(run.checkpoints, ignore_errors=True)
     checkpoint = get_last_checkpoint(str(run.checkpoints)) if run.checkpoints.is_dir() else None
     meter, stop = Meter(on_progress), Stop(schedule.max_seconds)
     trainer = _trainer(run, train, dev)
+    # Whether preferences are learnt is told against the share that was right before.
+    trainer.args.eval_on_start = (
+        bool(dev) and checkpoint is None and isinstance(objective, PreferenceObjective)
+    )
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which is for results
     trainer.add_callback(meter)
     trainer.add_callback(stop)
@@ -97,7 +109,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
         trainer.train(resume_from_checkpoint=checkpoint)
     seconds = time.monotonic() - started
     _check_finite(trainer.adapted)
-    folder, conversion = hand_over(trainer.adapted, method, base, out, dev or train)
+    folder, conversion = hand_over(trainer.adapted, method, base, out, _plain(dev or train))
     return FitResult(
         adapter_folder=folder,
         seconds=seconds,
@@ -106,6 +118,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
         tok_s=meter.tok_s,
         losses=tuple(meter.losses),
         dev_losses=tuple(meter.dev_losses),
+        preferences=_preferences(trainer.state.log_history),
         trainable_parameters=sum(p.numel() for p in trainer.adapted.trainable().values()),
         target_modules=target_modules(folder),
         peak_rss_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
@@ -114,7 +127,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
     )
 
 
-def _trainer(run: _Run, train: Sequence[Encoded], dev: Sequence[Encoded]) -> LabelTrainer:
+def _trainer(run: _Run, train: Rows, dev: Rows) -> LabelTrainer:
     numerics = _numerics(run)
     model = load_base(run.base, run.method, dtype=numerics.dtype)
     pad = model.config.get_text_config().pad_token_id
@@ -126,13 +139,16 @@ def _trainer(run: _Run, train: Sequence[Encoded], dev: Sequence[Encoded]) -> Lab
         steps=run.schedule.steps(len(train)),
         calibrate=lambda body: _calibrate(body, train),
     )
-    return LabelTrainer(
+    if run.start is not None:
+        load_start(adapted, run.start)
+    return trainer_for(
+        run.objective,
+        train,
+        sorted(dev, key=len),
+        pad=pad,
         adapted=adapted,
         args=_arguments(run, numerics, evaluate=bool(dev)),
         tokens_per_pass=run.schedule.tokens_per_pass,
-        data_collator=DataCollatorForLanguageModeling(pad_token_id=pad),
-        train_dataset=_dataset(train),
-        eval_dataset=_dataset(sorted(dev, key=len)) if dev else None,
         # TRL asks for a tokenizer; the rows are ids already, and checkpoints need no copy of it.
         processing_class=PreTrainedTokenizerFast(tokenizer_file=str(run.base / "tokenizer.json")),
     )
@@ -145,9 +161,22 @@ def _numerics(run: _Run) -> Numerics:
     return numerics_of(run.schedule, own, gpu=torch.cuda.is_available(), say=note)
 
 
-def _calibrate(model: torch.nn.Module, train: Sequence[Encoded]) -> None:
+def _preferences(history: Sequence[dict[str, float]]) -> tuple[tuple[int, float, float], ...]:
+    # The trainer's own history goes along with its checkpoints, so it begins at the first step.
+    return tuple(
+        (int(entry["step"]), entry["eval_preferred"], entry["eval_rewards/margins"])
+        for entry in history
+        if "eval_preferred" in entry
+    )
+
+
+def _plain(rows: Rows) -> list[Encoded]:
+    return [row if isinstance(row, Encoded) else row.chosen for row in rows]
+
+
+def _calibrate(model: torch.nn.Module, train: Rows) -> None:
     with torch.no_grad():
-        for row in train[:_CALIBRATION_ROWS]:  # one by one: PEFT's hooks expect it
+        for row in _plain(train[:_CALIBRATION_ROWS]):  # one by one: PEFT's hooks expect it
             model(input_ids=torch.tensor([row.input_ids], device=next(model.parameters()).device))
 
 
@@ -184,12 +213,6 @@ def _arguments(run: _Run, numerics: Numerics, *, evaluate: bool) -> SFTConfig:
         push_to_hub=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=run.seed,
-    )
-
-
-def _dataset(rows: Sequence[Encoded]) -> Dataset:
-    return Dataset.from_dict(
-        {"input_ids": [r.input_ids for r in rows], "labels": [r.labels for r in rows]}
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from training.methods.attach import Adapted
 
 class LabelTrainer(SFTTrainer):
     """SFTTrainer that scores label positions only where TRL would score all of them (the CPU)."""
+
+    rows_together = 1  # rows of a batch that one pass must have: two of a preference
 
     def __init__(self, *, adapted: Adapted, tokens_per_pass: int, **kwargs: Any) -> None:
         super().__init__(model=adapted.model, **kwargs)
@@ -74,20 +76,26 @@ class LabelTrainer(SFTTrainer):
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Return the loss per target token; the inherited one averages over batches instead."""
-        model = self.adapted.model.eval()
+        self.adapted.model.eval()
+        measured = self._measure(self.get_eval_dataloader(eval_dataset))
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
+        self.log(metrics)
+        handler: Any = self.callback_handler  # clears should_evaluate
+        self.control = handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.adapted.model.train()
+        return metrics
+
+    def _measure(self, batches: Iterable[dict[str, Any]]) -> dict[str, float]:
+        """Return what is told of dev text, by name; `loss` is one of them."""
         total, tokens = 0.0, 0
-        for batch in self.get_eval_dataloader(eval_dataset):
+        for batch in batches:
             tokens += _label_count(batch["labels"])
             for part in self._passes(batch):
                 inputs = self._prepare_inputs(part)
                 with torch.inference_mode(), self.compute_loss_context_manager():
-                    total += float(self.compute_loss(model, inputs, num_items_in_batch=1))
-        model.train()
-        metrics = {f"{metric_key_prefix}_loss": total / max(tokens, 1)}
-        self.log(metrics)
-        handler: Any = self.callback_handler  # clears should_evaluate
-        self.control = handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+                    loss = self.compute_loss(self.adapted.model, inputs, num_items_in_batch=1)
+                    total += float(loss)
+        return {"loss": total / max(tokens, 1)}
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write none: the manifest says more, and checkpoints need no prose."""
@@ -111,7 +119,7 @@ class LabelTrainer(SFTTrainer):
     def _passes(self, inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Split the rows so that no pass has more positions than allowed (one row at least)."""
         height, width = inputs["input_ids"].shape
-        rows = self._pass.rows(width)
+        rows = self._pass.rows(width * self.rows_together) * self.rows_together
         for start in range(0, height, rows):
             yield {name: value[start : start + rows] for name, value in inputs.items()}
 
