@@ -22,11 +22,13 @@ from peft import (
     PromptTuningInit,
     get_peft_model,
 )
+from peft.tuners.cartridge.utils import initialize_kv_prefix_from_past_key_values
 from peft.tuners.lora.config import CordaConfig
 from peft.tuners.lora.corda import preprocess_corda
 from peft.tuners.tuners_utils import _maybe_include_all_linear_layers
+from peft.utils.constants import TRANSFORMERS_MODELS_TO_PREFIX_TUNING_POSTPROCESS_MAPPING
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, DynamicCache, PreTrainedModel
 
 from adapters.errors import TrainingFailed
 from training.methods.bottleneck import attach_bottlenecks
@@ -47,6 +49,8 @@ from training.methods.config import (
 # PEFT's own defaults for the phases of AdaLoRA are zero steps: no budget to learn from.
 _ADALORA_WARM_UP: Final = 0.1
 _ADALORA_FINAL: Final = 0.3
+# Their keys and values PEFT arranges anew before they go into the cache.
+_OTHER_CACHES: Final = tuple(TRANSFORMERS_MODELS_TO_PREFIX_TUNING_POSTPROCESS_MAPPING)
 # Keys, values and the last layer of the MLP; the others PEFT knows by the model's type.
 _IA3_NAMES: Final = (("k_proj", "v_proj", "down_proj"), ("k_proj", "v_proj", "fc2"))
 
@@ -116,6 +120,8 @@ def attach(
         _maybe_include_all_linear_layers(config, model)  # it knows names only
         preprocess_corda(model, config, run_model=lambda: calibrate(model))
     adapted: Any = get_peft_model(model, config)
+    if isinstance(method, PrefixMethod):
+        _begin_as_text(adapted, method.tokens)
     base = adapted.get_base_model()
     residual = isinstance(method, LoraMethod) and method.init in RESIDUAL_INITS
     return Adapted(adapted, base, factors_of(adapted) if residual else None)
@@ -221,6 +227,25 @@ def _prompt(method: PromptMethod, model: PreTrainedModel, **options: Any) -> Pro
             "tokenizer_name_or_path": model.config.name_or_path,
         }
     return PromptTuningConfig(num_virtual_tokens=method.tokens, **options)
+
+
+def _begin_as_text(adapted: Any, tokens: int) -> None:
+    """Let the prefix be what `tokens` words of the vocabulary leave in the base's cache.
+
+    PEFT's own beginning is random numbers, which take attention away from the text: on Gemma 3
+    270M the loss then starts above the base's, and 20 steps do not make up for it.
+    """
+    model = adapted.get_base_model()
+    if model.config.is_encoder_decoder or model.config.model_type in _OTHER_CACHES:
+        return
+    text = model.config.get_text_config()
+    ids = torch.randint(0, text.vocab_size, (1, tokens), device=model.device)
+    cache = DynamicCache()  # without a config it keeps what a sliding window would drop
+    with torch.no_grad():
+        model(input_ids=ids, past_key_values=cache, use_cache=True)
+    layers: list[Any] = list(cache.layers)
+    begun = [(layer.keys, layer.values) for layer in layers]
+    initialize_kv_prefix_from_past_key_values(adapted, past_key_values=begun)
 
 
 def _full(model: PreTrainedModel, method: FullMethod) -> Adapted:
