@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
 from training.methods.config import RESIDUAL_INITS, FullMethod, LoraMethod, Method
-from training.section import Section
-
-_DEFAULT: Final = "sft"
+from training.section import Section, kind_or
 
 
 class Sft(Section):
-    """The translations themselves, by cross entropy."""
+    """Learn to answer: the target after its prompt, and nothing of the prompt."""
 
     kind: Literal["sft"] = "sft"
     kl_to_base: float = Field(
@@ -25,9 +23,9 @@ class Sft(Section):
 
 
 class Monolingual(Section):
-    """More text of the target language, every token of it."""
+    """Learn a language or a field from plain text: every token after those before it."""
 
-    kind: Literal["monolingual"]
+    kind: Literal["monolingual"] = "monolingual"
 
 
 class CandidateRule(Section):
@@ -80,18 +78,7 @@ class Cpo(_OfPreferences):
     )
 
 
-def _kind_of(value: Any) -> str:
-    kind = value.get("kind", _DEFAULT) if isinstance(value, dict) else getattr(value, "kind", "")
-    return str(kind)
-
-
-Objective = Annotated[
-    Annotated[Sft, Tag("sft")]
-    | Annotated[Monolingual, Tag("monolingual")]
-    | Annotated[Dpo, Tag("dpo")]
-    | Annotated[Cpo, Tag("cpo")],
-    Discriminator(_kind_of),
-]
+Objective = Annotated[Sft | Monolingual | Dpo | Cpo, Field(discriminator="kind"), kind_or("sft")]
 PreferenceObjective = Dpo | Cpo
 
 

@@ -43,6 +43,7 @@ from training.recipe import Recipe
 from training.run_folder import RunFolder, open_run
 from training.sampling import sample
 from training.start import find_start
+from training.text_run import measure_text, packer_of, refuse_to_publish, summary_of
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Options:
     resume: bool = False
     publish: bool = False
     force: bool = False
+    allow_memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,9 @@ def default_folder(recipe: Recipe) -> Path:
 
 def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
     """Train, measure and report; publish if asked to. Raises GateFailed, TrainingFailed, …."""
+    is_text = recipe.objective.kind == "monolingual"
+    if is_text and options.publish:
+        refuse_to_publish(recipe)
     base = resolve_base(recipe.base, root=bases_root(), say=note)
     _say_how_served(recipe, base, publish=options.publish)
     reference = BaseModelRef.read(base)
@@ -93,11 +98,15 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
     if start is not None:
         identity["start"] = digest_of([start / CONFIG_FILE, start / WEIGHTS_FILE])
     root = options.out or default_folder(recipe)
+    if not (options.resume and (root / "fit.json").is_file()):
+        from training.plan.refusal import refuse_beyond_memory
+
+        refuse_beyond_memory(recipe, base, allow=options.allow_memory)
     with open_run(root, identity, resume=options.resume) as folder:
-        candidate = _candidate(
-            _Run(recipe, base, reference, folder, options, start),
-            _current(registry, recipe, reference),
-        )
+        this = _Run(recipe, base, reference, folder, options, start)
+        if is_text:
+            return _read_text(this)
+        candidate = _candidate(this, _current(registry, recipe, reference))
         write_report(candidate, folder.adapter)
         summary = candidate.summary()
         folder.finish("summary", summary)
@@ -105,6 +114,16 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
         if options.publish:
             published = publish(candidate, registry, force=options.force)
         return Outcome(summary, root, published)
+
+
+def _read_text(this: _Run) -> Outcome:
+    data = _data(this)
+    fitted = _fit(this, data)
+    note("evaluate: perplexity of the test text")
+    found = measure_text(this.recipe, this.base, fitted.adapter_folder, data)
+    summary = summary_of(this.recipe, this.reference, data, fitted, found)
+    this.folder.finish("summary", summary)
+    return Outcome(summary, this.folder.root, None)
 
 
 def _say_how_served(recipe: Recipe, base: Path, *, publish: bool) -> None:
@@ -168,17 +187,12 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
         body |= {"adapter_folder": this.folder.adapter, "conversion": conversion}
         return _checked(this, FitResult(**body))
     from training.fit.run import fit
+    from training.plan.speed import remember
 
     recipe = this.recipe
-    encoder = Encoder(
-        prompt=recipe.prompt.complete(this.base),
-        pair=recipe.pair,
-        tokenizer=BaseTokenizer.load(this.base),
-        max_length=recipe.schedule.max_length,
-    )
-    rows = sample(data.train, recipe.sampling, seed=recipe.seed)
-    train, too_long = _encoded(recipe, encoder, rows)
-    dev, _ = _encoded(recipe, encoder, data.dev)
+    drawn = sample(data.train, recipe.sampling, seed=recipe.seed)
+    train, too_long = _encode(recipe, this.base, drawn)
+    dev, _ = _encode(recipe, this.base, data.dev)
     if too_long:
         note(f"fit: {too_long} pairs are over {recipe.schedule.max_length} tokens, left out")
     with _steps("fit") as on_progress:
@@ -195,6 +209,7 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
             resume=this.options.resume,
             on_progress=on_progress,
         )
+    remember(recipe, this.base, fitted, train, hardware=hardware())
     conversion = fitted.conversion
     body = dataclasses.asdict(fitted) | {
         "adapter_folder": str(fitted.adapter_folder),
@@ -215,7 +230,17 @@ def _checked(this: _Run, fitted: FitResult) -> FitResult:
     return fitted
 
 
-def _encoded(recipe: Recipe, encoder: Encoder, segments: Sequence[Segment]) -> tuple[Any, int]:
+def _encode(recipe: Recipe, base: Path, segments: Sequence[Segment]) -> tuple[Any, int]:
+    """Return the rows that the recipe's objective trains on, and how many were too long."""
+    if recipe.objective.kind == "monolingual":
+        rows, report = packer_of(recipe, base).pack(segment.target for segment in segments)
+        return rows, report.too_long
+    encoder = Encoder(
+        prompt=recipe.prompt.complete(base),
+        pair=recipe.pair,
+        tokenizer=BaseTokenizer.load(base),
+        max_length=recipe.schedule.max_length,
+    )
     if isinstance(recipe.objective, PreferenceObjective):
         return encode_preferences(encoder, segments)
     rows, report = encoder.encode_all(segments)

@@ -23,7 +23,13 @@ from training.methods.config import LoraMethod, Method
 from training.methods.rates import learning_rate_of
 from training.objective import Objective, Sft, check_method
 from training.recipe_faults import faults_of, with_overrides
-from training.recipe_pairs import check_pairs, check_sampling, check_sources
+from training.recipe_pairs import (
+    check_pairs,
+    check_prompt,
+    check_sampling,
+    check_sources,
+    check_texts,
+)
 from training.sampling import SamplingRule
 from training.section import Section
 from training.split import SplitRule
@@ -102,6 +108,9 @@ class Recipe(Section):
     task: Task = Field(
         default="translation", description="decides the rules of cleaning, metrics and baselines"
     )
+    objective: Objective = Field(
+        default=Sft(), description="what is learnt from the text: sft, monolingual, dpo or cpo"
+    )
     licence: str = Field(min_length=1, description="of the adapter", examples=["BSD-3-Clause"])
     base: str = Field(default="gemma3-270m", description="name or folder of the base model")
     limitations: str = Field(default="", description="what users of the adapter must know")
@@ -111,10 +120,9 @@ class Recipe(Section):
     clean: CleanRules = Field(default=CleanRules(), validate_default=True)
     split: SplitRule = SplitRule()
     sampling: SamplingRule = SamplingRule()
-    prompt: PromptSection = PromptSection()
+    prompt: PromptSection = Field(default=PromptSection(), validate_default=True)
     decoding: Decoding = Decoding()
     method: Method = LoraMethod()
-    objective: Objective = Sft()
     schedule: Schedule = Field(default=Schedule(), validate_default=True)
     evaluate: EvaluateSection = Field(default=EvaluateSection(), validate_default=True)
     gate: GateRule = GateRule()
@@ -134,21 +142,27 @@ class Recipe(Section):
     @field_validator("data")
     @classmethod
     def _text_for_pairs(cls, data: tuple[Source, ...], info: ValidationInfo) -> tuple[Source, ...]:
+        objective: Objective = info.data.get("objective", Sft())
         if pairs := info.data.get("pairs"):
-            check_sources(data, pairs)
+            check = check_texts if objective.kind == "monolingual" else check_sources
+            check(data, pairs)
         return data
 
-    @field_validator("objective")
+    @field_validator("method")
     @classmethod
-    def _method_allows(cls, objective: Objective, info: ValidationInfo) -> Objective:
-        if (method := info.data.get("method")) is not None:
-            check_method(objective, method)
-        return objective
+    def _serves_the_objective(cls, method: Method, info: ValidationInfo) -> Method:
+        check_method(info.data.get("objective", Sft()), method)
+        return method
 
     @field_validator("clean")
     @classmethod
     def _rules_of_task(cls, rules: CleanRules, info: ValidationInfo) -> CleanRules:
-        return rules.for_task(info.data.get("task", "translation"))
+        objective: Objective = info.data.get("objective", Sft())
+        is_text = objective.kind == "monolingual"
+        if is_text and "drop_identical" in rules.model_fields_set and rules.drop_identical:
+            raise ValueError("drop_identical would drop all monolingual text; remove it")
+        is_relaxed = is_text or info.data.get("task") == "summarization"
+        return rules.relaxed() if is_relaxed else rules
 
     @field_validator("evaluate")
     @classmethod
@@ -171,6 +185,20 @@ class Recipe(Section):
             return schedule
         # Here, so that digest, manifest and report name the rate that was used.
         return schedule.model_copy(update={"learning_rate": learning_rate_of(method)})
+
+    @field_validator("prompt")
+    @classmethod
+    def _tells_pairs_apart(cls, prompt: PromptSection, info: ValidationInfo) -> PromptSection:
+        objective: Objective = info.data.get("objective", Sft())
+        pairs: tuple[LanguagePair, ...] = info.data.get("pairs", ())
+        if objective.kind != "monolingual":  # that reads text and asks nothing
+            check_prompt([prompt.user, prompt.system or ""], pairs)
+        if len(pairs) > 1 and prompt.examples:
+            raise ValueError(
+                "examples are shown for every pair, and these are of one; remove them, or write "
+                "one recipe a pair"
+            )
+        return prompt
 
     @field_validator("sampling")
     @classmethod

@@ -23,6 +23,7 @@ from training.evaluate.generate import Generator
 from training.fit.run import fit
 from training.fit.schedule import Schedule
 from training.methods.divergence import log_probs
+from training.methods.load import Loaded
 from training.methods.served import Way
 
 pytestmark = [pytest.mark.engine, pytest.mark.train]
@@ -31,7 +32,7 @@ KINDS: Final = ("pissa", "olora", "corda", "adalora", "loha", "lokr", "dora", "i
 ASKED: Final = ("open", "save it", "move the cell")
 TOKENS: Final = 8
 # vLLM has attention kernels for heads of at least 32.
-SIZES: Final = {"hidden_size": 64, "head_dim": 32}
+SIZES: Final[dict[str, Any]] = {"hidden_size": 64, "head_dim": 32}
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def train(name: str, base: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def asked(model: Any, rows: Any) -> torch.Tensor:
         if not found:  # the first that is measured is the method itself, as it was trained
             model.eval()
-            generator = Generator(model, BaseTokenizer.load(base), pad=fakes.PAD)
+            loaded = Loaded(model.get_base_model(), "", model)
+            generator = Generator({"default": loaded, None: loaded}, BaseTokenizer.load(base))
             found.append(answers_of(generator, base, "default"))
         return log_probs(model, rows)
 

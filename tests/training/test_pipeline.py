@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import dragoman
-from adapters.errors import DataInvalid, GateFailed, TrainingFailed
+from adapters.errors import DataInvalid, GateFailed, OutOfMemory, TrainingFailed
 from adapters.ids import AdapterId, AdapterRef
 from adapters.registry import FileRegistry
 from tests import fakes
@@ -112,6 +112,20 @@ def test_a_failed_gate_publishes_nothing_and_keeps_the_run(
     assert forced is not None
     assert forced.manifest.gate is not None
     assert forced.manifest.gate.forced
+
+
+def test_a_refused_run_has_written_nothing(
+    world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    world.too_large = True
+    recipe, out = Recipe.load(str(recipe_file)), tmp_path / "run"
+    with pytest.raises(OutOfMemory):
+        run(recipe, registry, Options(out))
+    assert not out.exists()
+    assert run(recipe, registry, Options(out, allow_memory=True)).folder == out
+    again = run(recipe, registry, Options(out, resume=True))  # nothing is left to train
+    assert len(world.fits) == 1
+    assert again.summary["id"] == "ui-en-fr"
 
 
 def test_a_resumed_run_does_no_finished_phase_again(

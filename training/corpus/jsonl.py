@@ -18,6 +18,7 @@ from adapters.ids import LanguagePair
 from training.corpus.lines import numbered_lines
 from training.corpus.preferences import is_preference, read_preference
 from training.corpus.segment import Segment
+from training.corpus.text import alone
 from training.section import Section
 
 
@@ -46,6 +47,27 @@ def read_jsonl(path: Path, pair: LanguagePair, columns: Columns | None = None) -
             source, target = _texts(body, pair, where)
         document = str(body.get("doc") or path.name)
         yield Segment(source, target, document, str(path), number, rejected=rejected)
+
+
+def read_texts(path: Path, language: str, columns: Columns | None = None) -> Iterator[Segment]:
+    """Yield the texts of `path` as monolingual segments. Raises DataInvalid with path:line.
+
+    Without `columns`, the key is `text`.
+    """
+    key = columns.target if columns else "text"
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        body = _parse(line, path, number)
+        if key not in body:
+            raise DataInvalid(
+                f"{where}: expected the key {key!r}, found "
+                f"{', '.join(map(repr, body)) or 'none'}; name the key in the source, for example "
+                f"`columns: {{target: {next(iter(body), 'text')}}}`"
+            )
+        text, document = _text(body, key, where), str(body.get("doc") or path.name)
+        yield alone(text, language, document=document, path=path, line=number)
 
 
 def _parse(line: str, path: Path, number: int) -> dict[str, Any]:

@@ -17,8 +17,9 @@ class Segment:
 
     `document` groups segments that must not be torn apart by a split; `path` and `line` say
     where the pair was read (line 1 is the first; entry number for compiled catalogues). `pair`
-    names the languages; readers that do not know them leave it to the source. `rejected` is
-    another translation, which the target is preferred to.
+    names the languages; readers that do not know them leave it to the source. Monolingual text
+    is on both sides, and its pair has its language twice. `rejected` is another translation,
+    which the target is preferred to.
     """
 
     source: str

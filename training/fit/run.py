@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import math
+import logging
 import resource
 import shutil
 import time
@@ -17,13 +17,16 @@ from datasets.utils.logging import disable_progress_bar
 from peft import PeftModel
 from transformers import PreTrainedTokenizerFast, PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 from trl import SFTConfig
 
+from adapters.base_model import read_config
+from adapters.console import note
 from adapters.errors import TrainingFailed
 from training.encode import Encoded
 from training.fit.callbacks import Meter, Stop, stop_on_interrupt
 from training.fit.handover import hand_over
+from training.fit.numerics import Numerics, numerics_of
 from training.fit.result import FitResult, OnProgress
 from training.fit.schedule import Schedule
 from training.fit.trainer import LabelTrainer
@@ -40,6 +43,7 @@ _SFT: Final = Sft()
 _PACKAGES: Final = ("torch", "transformers", "peft", "trl")
 # CorDA's covariances settle with a few thousand tokens on models of this size.
 _CALIBRATION_ROWS: Final = 256
+_DTYPE_KEYS: Final = ("dtype", "torch_dtype")
 
 
 @dataclass(frozen=True)
@@ -124,15 +128,15 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
 
 
 def _trainer(run: _Run, train: Rows, dev: Rows) -> LabelTrainer:
-    model = load_base(run.base, run.method)
+    numerics = _numerics(run)
+    model = load_base(run.base, run.method, dtype=numerics.dtype)
     pad = model.config.get_text_config().pad_token_id
     pad = 0 if pad is None else pad
-    bf16 = model.dtype is torch.bfloat16
     torch.manual_seed(run.seed)  # what is attached begins at random
     adapted = attach(
         model,
         run.method,
-        steps=_steps(run.schedule, len(train)),
+        steps=run.schedule.steps(len(train)),
         calibrate=lambda body: _calibrate(body, train),
     )
     if run.start is not None:
@@ -143,7 +147,7 @@ def _trainer(run: _Run, train: Rows, dev: Rows) -> LabelTrainer:
         sorted(dev, key=len),
         pad=pad,
         adapted=adapted,
-        args=_arguments(run, evaluate=bool(dev), bf16=bf16),
+        args=_arguments(run, numerics, evaluate=bool(dev)),
         tokens_per_pass=run.schedule.tokens_per_pass,
         # TRL asks for a tokenizer; the rows are ids already, and checkpoints need no copy of it.
         processing_class=PreTrainedTokenizerFast(tokenizer_file=str(run.base / "tokenizer.json")),
@@ -159,10 +163,11 @@ def _preferences(history: Sequence[dict[str, float]]) -> tuple[tuple[int, float,
     )
 
 
-def _steps(schedule: Schedule, rows: int) -> int:
-    a_step = schedule.batch_size * schedule.gradient_accumulation
-    steps = math.ceil(math.ceil(rows / a_step) * schedule.epochs)
-    return min(steps, schedule.max_steps or steps)
+def _numerics(run: _Run) -> Numerics:
+    config = read_config(run.base)
+    said = (c.get(k) for c in (config, config.get("text_config") or {}) for k in _DTYPE_KEYS)
+    own = next(filter(None, said), "float32")
+    return numerics_of(run.schedule, own, gpu=torch.cuda.is_available(), say=note)
 
 
 def _plain(rows: Rows) -> list[Encoded]:
@@ -175,7 +180,7 @@ def _calibrate(model: torch.nn.Module, train: Rows) -> None:
             model(input_ids=torch.tensor([row.input_ids], device=next(model.parameters()).device))
 
 
-def _arguments(run: _Run, *, evaluate: bool, bf16: bool) -> SFTConfig:
+def _arguments(run: _Run, numerics: Numerics, *, evaluate: bool) -> SFTConfig:
     schedule = run.schedule
     return SFTConfig(
         output_dir=str(run.checkpoints),
@@ -190,9 +195,10 @@ def _arguments(run: _Run, *, evaluate: bool, bf16: bool) -> SFTConfig:
         weight_decay=schedule.weight_decay,
         max_grad_norm=schedule.max_grad_norm,
         gradient_checkpointing=schedule.gradient_checkpointing,
-        bf16=bf16,
+        bf16=numerics.precision == "bf16",
+        fp16=numerics.precision == "fp16",
         use_cpu=not torch.cuda.is_available(),
-        optim="adamw_torch_fused",
+        optim=numerics.optim,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
         include_num_input_tokens_seen="non_padding",
@@ -220,6 +226,8 @@ def _check_finite(adapted: Adapted) -> None:
 
 
 def _quiet() -> None:
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    # It warns of kernels for 4-bit weights on a CPU that are not there, and of each cast to fp16.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     disable_progress_bar()

@@ -17,6 +17,7 @@ from training.encode import IGNORED
 from training.fit.batches import LengthGrouped
 from training.fit.checkpoint import load_trained, save_trained
 from training.fit.label_loss import can_score_labels_only, score_labels_only
+from training.fit.memory import PassSize
 from training.methods.attach import Adapted
 
 
@@ -28,8 +29,11 @@ class LabelTrainer(SFTTrainer):
     def __init__(self, *, adapted: Adapted, tokens_per_pass: int, **kwargs: Any) -> None:
         super().__init__(model=adapted.model, **kwargs)
         self.adapted = adapted
-        self._tokens_per_pass = tokens_per_pass
-        if self.args.bf16:
+        self._pass = PassSize(tokens_per_pass)
+        for parameter in adapted.trainable().values():
+            # TRL makes those on a quantised base bf16, where steps of 1e-4 are rounded away.
+            parameter.data = parameter.data.float()
+        if self.args.bf16 or self.args.fp16:
             _leave_inputs_alone(adapted.model)
         self._labels_only = can_score_labels_only(adapted.base)
         if self._labels_only:
@@ -41,6 +45,11 @@ class LabelTrainer(SFTTrainer):
         """Run a batch in passes of bounded size; the gradients add up to those of one pass."""
         count = num_items_in_batch
         count = _label_count(inputs["labels"]) if count is None else count
+        trained = self.adapted.trainable().values()
+        shape = inputs["input_ids"].shape
+        return self._pass.run(lambda: self._in_passes(model, inputs, count), shape, trained)
+
+    def _in_passes(self, model: Any, inputs: dict[str, Any], count: Any) -> Tensor:
         loss = torch.zeros((), device=self.args.device)
         for part in self._passes(inputs):
             loss += super().training_step(model, part, count)  # type: ignore[no-untyped-call]
@@ -110,7 +119,7 @@ class LabelTrainer(SFTTrainer):
     def _passes(self, inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Split the rows so that no pass has more positions than allowed (one row at least)."""
         height, width = inputs["input_ids"].shape
-        rows = max(1, self._tokens_per_pass // (width * self.rows_together)) * self.rows_together
+        rows = self._pass.rows(width * self.rows_together) * self.rows_together
         for start in range(0, height, rows):
             yield {name: value[start : start + rows] for name, value in inputs.items()}
 

@@ -68,8 +68,13 @@ class Adapted:
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
 
-def load_base(folder: Path, method: Method, *, kind: Any = AutoModelForCausalLM) -> Any:
-    """Return the model in `folder`, in its own precision or as the method quantises it."""
+def load_base(
+    folder: Path, method: Method, *, kind: Any = AutoModelForCausalLM, dtype: str = "auto"
+) -> Any:
+    """Return the model in `folder`, in its own precision or as the method quantises it.
+
+    `dtype` is that of what is not quantised, by torch's name.
+    """
     quantize = method.quantize if isinstance(method, LoraMethod) else "none"
     options: dict[str, Any] = {}
     if quantize == "nf4":
@@ -77,11 +82,11 @@ def load_base(folder: Path, method: Method, *, kind: Any = AutoModelForCausalLM)
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=getattr(method, "double_quantize", True),
-            bnb_4bit_compute_dtype=torch.bfloat16,
+            bnb_4bit_compute_dtype=torch.bfloat16 if dtype == "auto" else getattr(torch, dtype),
         )
     elif quantize == "int8":
         options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
-    return kind.from_pretrained(folder, dtype="auto", local_files_only=True, **options)
+    return kind.from_pretrained(folder, dtype=dtype, local_files_only=True, **options)
 
 
 def attach(
