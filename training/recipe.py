@@ -109,7 +109,7 @@ class Recipe(Section):
         default="translation", description="decides the rules of cleaning, metrics and baselines"
     )
     objective: Objective = Field(
-        default=Sft(), description="what is learnt from the text: sft (answers) or monolingual"
+        default=Sft(), description="what is learnt from the text: sft, monolingual, dpo or cpo"
     )
     licence: str = Field(min_length=1, description="of the adapter", examples=["BSD-3-Clause"])
     base: str = Field(default="gemma3-270m", description="name or folder of the base model")

@@ -79,7 +79,9 @@ def test_every_command_refuses_a_broken_recipe(command: list[str], tmp_path: Pat
     assert isinstance(invoke(*command, tmp_path / "r.yaml").exception, RecipeInvalid)
 
 
-@pytest.mark.parametrize("command", [["data", "build"], ["data", "inspect"], ["train"]])
+@pytest.mark.parametrize(
+    "command", [["data", "build"], ["data", "inspect"], ["data", "prefer"], ["train"]]
+)
 def test_help_has_an_example(command: list[str]) -> None:
     result = invoke(*command, "--help")
     assert f"Example: dragoman {' '.join(command)} jupyter-en-fr" in " ".join(result.stdout.split())

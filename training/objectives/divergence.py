@@ -18,7 +18,7 @@ from torch.nn.functional import linear
 
 from training.objectives.label_hidden import chunks
 
-# Three matrices of this many float32 at once: 400 MB.
+# Five matrices of this many float32 at once: 640 MB.
 _CHUNK_ELEMENTS: Final = 32 << 20
 
 
