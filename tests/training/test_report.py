@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from html.parser import HTMLParser
 
@@ -8,6 +9,7 @@ import yaml
 
 from training.candidate import Candidate
 from training.evaluate.report import loss_chart, render
+from training.methods.config import LoraMethod
 
 MakeCandidate = Callable[..., Candidate]
 
@@ -89,3 +91,13 @@ def test_the_summary_has_what_the_demo_prints(make_candidate: MakeCandidate) -> 
     assert wanted <= summary.keys()
     assert set(summary["samples"][0]) == {"source", "translation", "reference"}
     assert summary["chrf"] == 100.0
+
+
+def test_a_base_held_in_four_bits_is_told_beside_the_scores(make_candidate: MakeCandidate) -> None:
+    candidate = make_candidate()
+    nf4 = candidate.recipe.model_copy(update={"method": LoraMethod(quantize="nf4")})
+    for name in ("README.md", "report.html"):
+        assert "nf4" not in render(candidate, name)
+        page = render(dataclasses.replace(candidate, recipe=nf4), name)
+        assert "1.200" in page  # the last loss on dev, on the base in nf4
+        assert "as it is served" in page
