@@ -24,10 +24,11 @@ serve: setup ## the server: make serve ARGS="--config serving.yaml"
 test: setup lint type test-unit test-full ## everything: lint, types, fast tier, full tier
 
 test-unit: setup ## the fast tier: no engine, no training; under a minute
-	@$(BIN)/python -m pytest -m "not ($(FULL_TIER))" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 -m "not ($(FULL_TIER))" $(ARGS)
 
-test-full: setup ## the full tier: the real engine, real training
-	@$(BIN)/python -m pytest -m "$(FULL_TIER)" $(ARGS)
+test-full: setup ## the full tier: training, two tests at a time, then the real engine, alone
+	@$(BIN)/python -m pytest -n 2 -m "train and not (engine or slow)" $(ARGS)
+	@$(BIN)/python -m pytest -m "engine or slow" $(ARGS)
 
 lint: setup ## ruff, and the import contracts
 	@$(BIN)/ruff check $(CODE)

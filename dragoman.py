@@ -53,6 +53,7 @@ def build_app() -> typer.Typer:
     """Return the command tree."""
     import adapters.cli
     import serving.cli
+    import training.artefacts_cli
     import training.base_cli
     import training.data_cli
     import training.train_cli
@@ -66,7 +67,10 @@ def build_app() -> typer.Typer:
     app.add_typer(training.base_cli.app, name="base")
     app.add_typer(training.data_cli.app, name="data")
     app.command("train")(training.train_cli.train)
-    app.add_typer(adapters.cli.app, name="adapters")
+    group = typer.Typer(no_args_is_help=True, help=adapters.cli.app.info.help)
+    group.add_typer(adapters.cli.app)
+    group.add_typer(training.artefacts_cli.app)
+    app.add_typer(group, name="adapters")
     serving.cli.mount(app)
     return app
 

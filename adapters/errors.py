@@ -14,6 +14,7 @@ DragomanError
 │   ├── RankTooLarge          rank above the server's limit
 │   ├── ShapeMismatch         tensors that do not fit the base model
 │   ├── NonFiniteWeights      NaN or infinity in the weights
+│   ├── ConversionTooLossy    no LoRA of the rank is near enough to what was trained
 │   └── GoldenMismatch        weights that do not give the answer their manifest promises
 ├── ManifestInvalid           manifest.json breaks its schema
 ├── RegistryError
@@ -23,6 +24,8 @@ DragomanError
 ├── DataInvalid               a data file that cannot be read, with file and line
 ├── TrainingFailed            a run that cannot go on
 │   └── OutOfMemory           a run that needs more memory than there is
+├── NotServable               a method or base whose result no server has beside others
+├── HubUnavailable            a hub that cannot be reached, or refuses
 ├── GateFailed                a candidate that did not beat the base
 ├── SettingsInvalid           server settings with errors, all of them listed
 ├── RequestInvalid            a request that contradicts the adapter's contract
@@ -129,6 +132,12 @@ class NonFiniteWeights(AdapterRejected):
     code = "non_finite_weights"
 
 
+class ConversionTooLossy(AdapterRejected):
+    """No LoRA of the rank is near enough to what was trained."""
+
+    code = "conversion_too_lossy"
+
+
 class GoldenMismatch(AdapterRejected):
     """Weights that do not give the answer that their manifest promises."""
 
@@ -178,6 +187,18 @@ class TrainingFailed(DragomanError):
     """A run that cannot go on."""
 
     code = "training_failed"
+
+
+class NotServable(DragomanError):
+    """A method or base whose result cannot be served beside other adapters."""
+
+    code = "not_servable"
+
+
+class HubUnavailable(DragomanError):
+    """A hub that cannot be reached, or refuses."""
+
+    code = "hub_unavailable"
 
 
 class OutOfMemory(TrainingFailed):

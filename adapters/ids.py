@@ -38,6 +38,11 @@ class LanguagePair:
             raise _bad_pair(text)
         return cls(match["source"], match["target"])
 
+    @property
+    def reverse(self) -> LanguagePair:
+        """The other direction."""
+        return LanguagePair(self.target, self.source)
+
     def __str__(self) -> str:
         return f"{self.source}-{self.target}"
 

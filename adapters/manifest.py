@@ -15,7 +15,9 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -101,6 +103,24 @@ class DataSource(_Part):
     segments: int = Field(ge=0)
 
 
+class Conversion(_Part):
+    """What was lost where the weights are not what was trained but the LoRA that stands for it.
+
+    Relative Frobenius errors of the change of all weights: `error` before rounding to the base's
+    precision, `error_saved` after it; `error_max` is the worst module's, before. `logit_error` is
+    the mean KL divergence, in nats a position of some real rows, of the LoRA from the method
+    itself; `base_logit_error` that of the base without either, as a yardstick.
+    """
+
+    way: str
+    rank: int = Field(gt=0)
+    error: float = Field(ge=0)
+    error_max: float = Field(ge=0)
+    error_saved: float = Field(ge=0)
+    logit_error: float | None = None
+    base_logit_error: float | None = None
+
+
 class Training(_Part):
     """How the adapter was made; `recipe` is the recipe's own text, resolved."""
 
@@ -111,6 +131,13 @@ class Training(_Part):
     hardware: str
     versions: dict[str, str]
     data: tuple[DataSource, ...]
+    conversion: Conversion | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_no_conversion(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # The field came later: manifests without it keep their text, and so their digest.
+        body: dict[str, Any] = dump(self)
+        return {k: v for k, v in body.items() if k != "conversion" or v is not None}
 
 
 class Score(_Part):

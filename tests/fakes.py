@@ -103,7 +103,7 @@ def write_base(folder: Path, *, seed: int = 0) -> Path:
     write_tensors(folder / "model.safetensors", weights)
     write_json(
         folder / "config.json",
-        {"model_type": "tiny", "vocab_size": VOCAB_SIZE, "hidden_size": HIDDEN},
+        {"model_type": "llama", "vocab_size": VOCAB_SIZE, "hidden_size": HIDDEN},
     )
     tokenizer().save(str(folder / "tokenizer.json"))
     write_json(

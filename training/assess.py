@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from adapters.ids import LanguagePair
 from adapters.manifest import Golden
 from adapters.prompt import Example, PromptFormat
 from adapters.registry import Published
@@ -31,7 +32,7 @@ _GOLDEN_CHARS: Final = range(1, 121)
 _CHOICE_SEGMENTS: Final = 16
 # What an example should show: a sentence or a name of some length, nothing that fills the prompt.
 _EXAMPLE_CHARS: Final = range(15, 121)
-_COLUMNS: Final = ("sources", "references", "candidate", "base", "current")
+_COLUMNS: Final = ("sources", "references", "candidate", "base", "current", "zero_shot")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Assessed:
     outputs: Outputs
     golden: tuple[Golden, ...]
     base_asked: str
+    zero_shot_asked: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; from_json reads them back."""
@@ -48,13 +50,15 @@ class Assessed:
             **{name: getattr(self.outputs, name) for name in _COLUMNS},
             "golden": [golden.model_dump(mode="json") for golden in self.golden],
             "base_asked": self.base_asked,
+            "zero_shot_asked": self.zero_shot_asked,
         }
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> Assessed:
         """Return what to_json wrote."""
         golden = tuple(Golden(**golden) for golden in body["golden"])
-        return cls(Outputs(**{name: body[name] for name in _COLUMNS}), golden, body["base_asked"])
+        outputs = Outputs(**{name: body[name] for name in _COLUMNS})
+        return cls(outputs, golden, body["base_asked"], body["zero_shot_asked"])
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,14 @@ class Systems:
     ) -> Assessed:
         """Return all translations of `test`: greedy, with the same limits and stop tokens.
 
+        All segments and `examples` are of one language pair.
         `dev` decides how the base is asked. The candidate decodes as it will when served.
         """
         own = self.recipe.prompt.complete(self.base)
-        formats = base_formats(self.recipe, self.base, examples, self._tokenizer)
-        asked = self._better(formats, dev[:_CHOICE_SEGMENTS])
+        asked, base = self._base(test, dev, examples)
+        bare, zero_shot = (
+            self._base(test, dev, []) if self.recipe.evaluate.zero_shot else (None,) * 2
+        )
         candidate = self._answers(own, test, adapter="candidate")
         current = None
         if self.current is not None:
@@ -86,10 +93,11 @@ class Systems:
             sources=[segment.source for segment in test],
             references=[segment.target for segment in test],
             candidate=[answer.text for answer in candidate],
-            base=self._base_texts(asked, test),
+            base=base,
             current=current,
+            zero_shot=zero_shot,
         )
-        return Assessed(outputs, self._golden(own, test, candidate), asked.name)
+        return Assessed(outputs, self._golden(own, test, candidate), asked, bare)
 
     @cached_property
     def _generator(self) -> Generator:
@@ -103,6 +111,13 @@ class Systems:
     @cached_property
     def _tokenizer(self) -> BaseTokenizer:
         return BaseTokenizer.load(self.base)
+
+    def _base(
+        self, test: Sequence[Segment], dev: Sequence[Segment], examples: Sequence[Example]
+    ) -> tuple[str, list[str]]:
+        formats = base_formats(self.recipe, self.base, examples, self._tokenizer)
+        asked = self._better(formats, dev[:_CHOICE_SEGMENTS])
+        return asked.name, self._base_texts(asked, test)
 
     def _better(self, formats: Sequence[BaseFormat], dev: Sequence[Segment]) -> BaseFormat:
         references = [segment.target for segment in dev]
@@ -130,12 +145,11 @@ class Systems:
         stops: Sequence[int] = (),
     ) -> list[Generated]:
         decoding = self.recipe.decoding
-        sources = [segment.source for segment in segments]
         return self._generator.generate(
-            self._prompts(fmt, sources),
+            self._prompts(fmt, segments),
             stop_token_ids=stops or fmt.stop_token_ids,
             max_tokens=[
-                decoding.max_tokens(len(self._tokenizer.encode_text(source))) for source in sources
+                decoding.max_tokens(len(self._tokenizer.encode_text(s.source))) for s in segments
             ],
             adapter=adapter,
             batch_size=self.recipe.evaluate.batch_size,
@@ -147,16 +161,17 @@ class Systems:
     ) -> tuple[Golden, ...]:
         short = [n for n, s in enumerate(test) if len(s.source) in _GOLDEN_CHARS]
         among = (short or [*range(len(test))])[:_GOLDEN_AMONG]
-        sources = [test[n].source for n in among]
+        asked = [test[n] for n in among]
         ids = [list(answers[n].token_ids[:_GOLDEN_TOKENS]) for n in among]
-        logprobs = self._generator.logprobs(self._prompts(fmt, sources), ids, adapter="candidate")
+        logprobs = self._generator.logprobs(self._prompts(fmt, asked), ids, adapter="candidate")
         return most_telling(
-            Golden(source=source, token_ids=tuple(answer), logprob=round(logprob, 4))
-            for source, answer, logprob in zip(sources, ids, logprobs, strict=True)
+            Golden(source=segment.source, token_ids=tuple(answer), logprob=round(logprob, 4))
+            for segment, answer, logprob in zip(asked, ids, logprobs, strict=True)
         )
 
-    def _prompts(self, fmt: PromptFormat, sources: Sequence[str]) -> list[list[int]]:
-        return [fmt.encode(source, self.recipe.pair, self._tokenizer) for source in sources]
+    def _prompts(self, fmt: PromptFormat, segments: Sequence[Segment]) -> list[list[int]]:
+        own = self.recipe.pair
+        return [fmt.encode(s.source, s.pair or own, self._tokenizer) for s in segments]
 
 
 def most_telling(answers: Iterable[Golden]) -> tuple[Golden, ...]:
@@ -169,19 +184,24 @@ def most_telling(answers: Iterable[Golden]) -> tuple[Golden, ...]:
     return tuple(best[:_GOLDEN])
 
 
-def steps_of(*, test: int, dev: int, current: bool) -> int:
-    """Return how many segments `assess` decodes, for a progress bar."""
-    return test * (3 if current else 2) + 2 * min(dev, _CHOICE_SEGMENTS)
+def steps_of(*, test: int, dev: int, systems: int, bases: int) -> int:
+    """Return how many segments `assess` decodes with so many of each, for a progress bar."""
+    return test * (systems + bases) + 2 * bases * min(dev, _CHOICE_SEGMENTS)
 
 
 def examples_from(train: Sequence[Segment], shots: int) -> list[Example]:
-    """Return the base's examples: the first training pairs of a middling length."""
-    fitting = [s for s in train if len(s.source) in _EXAMPLE_CHARS] or list(train)
+    """Return the base's examples: the first training pairs of a middling length.
+
+    Where none is, as with articles, the shortest.
+    """
+    fitting = [s for s in train if len(s.source) in _EXAMPLE_CHARS]
+    fitting = fitting or sorted(train, key=lambda s: len(s.source))
     return [Example(source=s.source, target=s.target) for s in fitting[:shots]]
 
 
-def name_of_test_set(recipe: Recipe, test: Sequence[Segment]) -> str:
+def name_of_test_set(recipe: Recipe, test: Sequence[Segment], pair: LanguagePair) -> str:
     """Return a name of the test set that tells whether two scores are of the same text."""
     text = "\n".join(f"{segment.source}\t{segment.target}" for segment in test)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    return f"{recipe.id} test, {len(test)} segments, sha256:{digest}"
+    of = recipe.id if len(recipe.pairs) == 1 else f"{recipe.id} {pair}"
+    return f"{of} test, {len(test)} segments, sha256:{digest}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from adapters.console import note, print_json, print_table
+from adapters.errors import BaseModelNotFound, DataInvalid
 from adapters.locations import bases_root
 
 app = typer.Typer(no_args_is_help=True, help="Base models: fetch, list, fingerprint.")
@@ -93,3 +95,46 @@ def fingerprint(
         print_json(reference.model_dump())
     else:
         typer.echo(reference.fingerprint)
+
+
+@app.command(epilog="Example: dragoman base trim gemma3-270m --as gemma3-fr --recipe jupyter-en-fr")
+def trim(
+    name_or_path: Annotated[str, typer.Argument(help="A known name or a model folder.")],
+    *,
+    new_name: Annotated[str, typer.Option("--as", help="What recipes will call it.")],
+    recipe: Annotated[
+        list[str] | None, typer.Option(help="Keep what its training text needs; repeatable.")
+    ] = None,
+    text: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, help="Text or JSON Lines; repeatable."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Relative paths of recipes start here.")] = None,
+    size: Annotated[int, typer.Option(min=256, help="About so many tokens are kept.")] = 65536,
+    as_json: _Json = False,
+) -> None:
+    """Make a smaller base: the same model with the vocabulary of your languages only.
+
+    Adapters are bound to the base they were trained on, so train them and serve them on this one.
+    """
+    from training.base_models import resolve_base
+    from training.trimmed_base import read_texts, texts_of, trim
+
+    if not (recipe or text):
+        raise DataInvalid("nothing says which tokens to keep; add --recipe or --text")
+    folder = bases_root() / new_name
+    if folder.exists() or "/" in new_name:
+        raise BaseModelNotFound(f"{folder} cannot be made: it is there, or no name; use another")
+    base = resolve_base(name_or_path, root=bases_root(), say=note)
+    texts = [line for path in text or () for line in read_texts(path)]
+    for name in recipe or ():
+        texts += texts_of(name, base, data)
+    note(f"{new_name}: counting the tokens of {len(texts)} texts, cutting {base.name} …")
+    made = trim(base, texts, folder, size=size, name=new_name)
+    if as_json:
+        print_json({"name": new_name, "folder": str(folder), **dataclasses.asdict(made)})
+        return
+    share = made.vocab_size / made.vocab_size_before
+    note(f"{made.vocab_size} of {made.vocab_size_before} tokens kept ({share:.0%}); use it with")
+    note(f"--set base={new_name} in training, --base {new_name} in serving")
+    typer.echo(folder)

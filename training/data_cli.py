@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adapters.console import note, print_json, print_table
-from training.train_cli import Json, Overrides, RecipeName
+from training.train_cli import DataFolder, Json, Overrides, RecipeName
 
 if TYPE_CHECKING:
     from training.corpus.segment import Segment
@@ -27,49 +27,63 @@ def build(
     recipe: RecipeName,
     *,
     overrides: Overrides = None,
+    data: DataFolder = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the files.")] = None,
     as_json: Json = False,
 ) -> None:
     """Read, clean and split a recipe's text; write train, dev and test as JSONL, and a report."""
-    config, data = _prepare(recipe, overrides)
+    config, prepared = _prepare(recipe, overrides, data)
     from training import prepare
 
     folder = out or Path(f"{config.id}-data")
-    prepare.write(data, folder)
+    prepare.write(prepared, folder)
     if as_json:
-        print_json({"folder": str(folder), **data.report.to_json()})
+        print_json({"folder": str(folder), **prepared.report.to_json()})
         return
-    _show_counts(data)
+    _show_counts(prepared)
     typer.echo(f"written: {folder}/{{train,dev,test}}.jsonl and {folder}/{prepare.REPORT_FILE}")
 
 
 @app.command(epilog="Example: dragoman data inspect jupyter-en-fr --set clean.max_chars=200")
-def inspect(recipe: RecipeName, *, overrides: Overrides = None, as_json: Json = False) -> None:
+def inspect(
+    recipe: RecipeName,
+    *,
+    overrides: Overrides = None,
+    data: DataFolder = None,
+    as_json: Json = False,
+) -> None:
     """Show counts, lengths, samples, and what each rule rejected. Writes nothing."""
-    config, data = _prepare(recipe, overrides)
-    kept = [*data.train, *data.dev, *data.test]
+    config, prepared = _prepare(recipe, overrides, data)
+    kept = [*prepared.train, *prepared.dev, *prepared.test]
     lengths = {
         "source": _lengths(s.source for s in kept),
         "target": _lengths(s.target for s in kept),
     }
     if as_json:
-        samples = [segment.to_json() for segment in data.train[:_SHOWN]]
-        body = {"id": str(config.id), **data.report.to_json(), "chars": lengths, "samples": samples}
+        samples = [segment.to_json() for segment in prepared.train[:_SHOWN]]
+        body = {
+            "id": str(config.id),
+            **prepared.report.to_json(),
+            "chars": lengths,
+            "samples": samples,
+        }
         print_json(body)
         return
-    _show_counts(data)
+    _show_counts(prepared)
     names = list(lengths["source"])
     rows = [[side, *(values[name] for name in names)] for side, values in lengths.items()]
     print_table(["characters", *names], rows, title="\nlengths")
-    _show_segments("\nsamples", [("train", s) for s in data.train[:_SHOWN]])
-    _show_rejected(data)
+    _show_segments("\nsamples", [("train", s) for s in prepared.train[:_SHOWN]])
+    _show_rejected(prepared)
 
 
-def _prepare(name: str, overrides: list[str] | None) -> tuple[Recipe, Prepared]:
+def _prepare(
+    name: str, overrides: list[str] | None, folder: Path | None
+) -> tuple[Recipe, Prepared]:
     from training.prepare import prepare
     from training.recipe import Recipe
 
-    config = Recipe.load(name, overrides=overrides or ())
+    config = Recipe.load(name, overrides=overrides or (), folder=folder)
     note(f"{config.id}: reading {', '.join(source.location for source in config.data)} …")
     return config, prepare(config)
 
@@ -94,13 +108,19 @@ def _show_counts(data: Prepared) -> None:
     parts = [[name, report.split[name]] for name in ("train", "dev", "test")]
     rows = [["read", report.clean["read"]], *dropped, ["kept", report.clean["kept"]], *parts]
     print_table(["step", "pairs"], rows, title=f"\nsplit by {report.split['by']}")
+    if pairs := report.split.get("pairs"):
+        columns = ["train", "drawn", "dev", "test"]
+        by_pair = [[name, *(sizes[column] for column in columns)] for name, sizes in pairs.items()]
+        print_table(["pair", "train", "drawn an epoch", "dev", "test"], by_pair)
+    for line in report.lost():
+        note(line)
 
 
 def _show_rejected(data: Prepared) -> None:
     from training.corpus.segment import Segment
 
     rejected = [
-        (rule, Segment(s["source"], s["target"], s["doc"], s["path"], s["line"]))
+        (rule, Segment.from_json(s))
         for rule, samples in data.report.clean["samples"].items()
         for s in samples[:_SHOWN]
     ]

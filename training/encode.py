@@ -18,12 +18,14 @@ IGNORED: Final = -100  # torch's label for positions that no loss is taken at
 
 
 class SegmentPair(Protocol):
-    """A source text and its translation."""
+    """A source text and its translation, and their languages if not the encoder's."""
 
     @property
     def source(self) -> str: ...
     @property
     def target(self) -> str: ...
+    @property
+    def pair(self) -> LanguagePair | None: ...
 
 
 class SegmentTooLong(DragomanError):
@@ -66,7 +68,7 @@ class EncodeReport:
 
 @dataclass(frozen=True)
 class Encoder:
-    """Turns pairs of one language pair into ids of one prompt format and tokenizer."""
+    """Turns pairs into ids of one prompt format; `pair` is theirs where they say none."""
 
     prompt: PromptFormat
     pair: LanguagePair
@@ -76,7 +78,7 @@ class Encoder:
     def encode(self, pair: SegmentPair) -> Encoded:
         """Return prompt and target ids. Raises SegmentTooLong: never truncates."""
         encoded = Encoded(
-            tuple(self.prompt.encode(pair.source, self.pair, self.tokenizer)),
+            tuple(self.prompt.encode(pair.source, pair.pair or self.pair, self.tokenizer)),
             tuple(self.prompt.encode_target(pair.target, self.tokenizer)),
         )
         if len(encoded) > self.max_length:

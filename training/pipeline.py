@@ -13,25 +13,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.base_model import BaseModelRef, read_card
+from adapters.base_model import BaseModelRef, read_card, read_config
 from adapters.console import note, progress
-from adapters.errors import AdapterNotFound
-from adapters.ids import AdapterRef
+from adapters.errors import AdapterNotFound, NotServable
+from adapters.ids import AdapterRef, LanguagePair
 from adapters.locations import bases_root, cache_root
+from adapters.manifest import Conversion
 from adapters.registry import Published, Registry
 from adapters.tokenizer import BaseTokenizer
 from training import prepare
-from training.assess import Assessed, Systems, examples_from, name_of_test_set, steps_of
+from training.assess import Assessed, Systems
 from training.base_models import resolve_base
-from training.candidate import Candidate, Row
-from training.encode import Encoder
+from training.candidate import Candidate
+from training.corpus.segment import Segment
+from training.encode import Encoded, Encoder, EncodeReport
 from training.evaluate.report import write_report
-from training.evaluate.scores import Evaluation, score
+from training.evaluate.scores import mean_over_base
 from training.fit.result import FitProgress, FitResult
 from training.gate import judge
+from training.measure import HeldOut, assess_all, held_out, measured, steps_over
+from training.methods.conversion import check_conversion, told
+from training.methods.served import how_served
 from training.publish import publish
 from training.recipe import Recipe
 from training.run_folder import RunFolder, open_run
+from training.sampling import sample
+from training.text_run import measure_text, packer_of, refuse_to_publish, summary_of
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,11 @@ def default_folder(recipe: Recipe) -> Path:
 
 def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
     """Train, measure and report; publish if asked to. Raises GateFailed, TrainingFailed, …."""
+    is_text = recipe.objective.kind == "monolingual"
+    if is_text and options.publish:
+        refuse_to_publish(recipe)
     base = resolve_base(recipe.base, root=bases_root(), say=note)
+    _say_how_served(recipe, base, publish=options.publish)
     reference = BaseModelRef.read(base)
     identity = {
         "recipe": recipe.digest,
@@ -83,9 +94,10 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
 
         refuse_beyond_memory(recipe, base, allow=options.allow_memory)
     with open_run(root, identity, resume=options.resume) as folder:
-        candidate = _candidate(
-            _Run(recipe, base, reference, folder, options), _current(registry, recipe, reference)
-        )
+        this = _Run(recipe, base, reference, folder, options)
+        if is_text:
+            return _read_text(this)
+        candidate = _candidate(this, _current(registry, recipe, reference))
         write_report(candidate, folder.adapter)
         summary = candidate.summary()
         folder.finish("summary", summary)
@@ -95,15 +107,39 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
         return Outcome(summary, root, published)
 
 
+def _read_text(this: _Run) -> Outcome:
+    data = _data(this)
+    fitted = _fit(this, data)
+    note("evaluate: perplexity of the test text")
+    found = measure_text(this.recipe, this.base, fitted.adapter_folder, data)
+    summary = summary_of(this.recipe, this.reference, data, fitted, found)
+    this.folder.finish("summary", summary)
+    return Outcome(summary, this.folder.root, None)
+
+
+def _say_how_served(recipe: Recipe, base: Path, *, publish: bool) -> None:
+    """Note how the result will be served. Raises NotServable if it cannot be published."""
+    served = how_served(recipe.method, str(read_config(base).get("model_type")))
+    if publish and not served.as_adapter:
+        raise NotServable(
+            f"{recipe.id}: served {served.way} ({served.why}), so it cannot be published as an "
+            "adapter; train it without --publish and merge it (`dragoman adapters merge`), or "
+            "choose a method and a base that are served (method.kind: lora on "
+            f"{Recipe.model_fields['base'].default})"
+        )
+    note(f"served: {served.way} ({served.why})")
+
+
 def _candidate(this: _Run, current: Published | None) -> Candidate:
     data = _data(this)
     fitted = _fit(this, data)
-    assessed, evaluation = _evaluate(this, data, fitted, current)
-    gate = judge(evaluation, this.recipe.gate)
+    texts = held_out(this.recipe, data)
+    assessed = _assess(this, texts, fitted, current)
+    found = measured(this.recipe, texts, assessed)
+    mean = mean_over_base([assessed[text.pair].outputs for text in texts])
+    gate = judge({m.pair: m.evaluation for m in found}, mean, this.recipe.gate)
     if this.options.force and not gate.passed:
         gate = gate.model_copy(update={"forced": True})
-    outputs = assessed.outputs
-    columns = (outputs.sources, outputs.references, outputs.candidate, outputs.base)
     return Candidate(
         recipe=this.recipe,
         base=this.reference,
@@ -111,10 +147,8 @@ def _candidate(this: _Run, current: Published | None) -> Candidate:
         base_licence=str(read_card(this.base).get("licence") or ""),
         data=data.report,
         fit=fitted,
-        evaluation=evaluation,
-        base_asked=f"{this.recipe.evaluate.shots} examples {assessed.base_asked}",
-        rows=tuple(Row(*texts) for texts in zip(*columns, strict=True)),
-        golden=assessed.golden,
+        measured=found,
+        over_base=mean,
         gate=gate,
         hardware=hardware(),
     )
@@ -127,25 +161,25 @@ def _data(this: _Run) -> prepare.Prepared:
     data = prepare.prepare(this.recipe)
     prepare.write(data, this.folder.data)
     note(f"data: {len(data.train)} train, {len(data.dev)} dev, {len(data.test)} test segments")
+    for line in data.report.lost():
+        note(f"data: {line}")
     return data
 
 
 def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
     if (body := this.folder.result("fit")) is not None and this.folder.adapter.is_dir():
         note("fit: done before")
-        return FitResult(**{**body, "adapter_folder": this.folder.adapter})
+        converted = body.get("conversion")
+        conversion = Conversion(**converted) if converted else None
+        body |= {"adapter_folder": this.folder.adapter, "conversion": conversion}
+        return _checked(this, FitResult(**body))
     from training.fit.run import fit
     from training.plan.speed import remember
 
     recipe = this.recipe
-    encoder = Encoder(
-        prompt=recipe.prompt.complete(this.base),
-        pair=recipe.pair,
-        tokenizer=BaseTokenizer.load(this.base),
-        max_length=recipe.schedule.max_length,
-    )
-    train, report = encoder.encode_all(data.train)
-    dev, _ = encoder.encode_all(data.dev)
+    drawn = sample(data.train, recipe.sampling, seed=recipe.seed)
+    train, report = encode(recipe, this.base, drawn)
+    dev, _ = encode(recipe, this.base, data.dev)
     if report.too_long:
         note(f"fit: {report.too_long} pairs are over {recipe.schedule.max_length} tokens, left out")
     with _steps("fit") as on_progress:
@@ -160,35 +194,57 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
             resume=this.options.resume,
             on_progress=on_progress,
         )
-    remember(recipe, this.base, fitted, train, hardware=hardware())
-    body = dataclasses.asdict(fitted) | {"adapter_folder": str(fitted.adapter_folder)}
+    conversion = fitted.conversion
+    body = dataclasses.asdict(fitted) | {
+        "adapter_folder": str(fitted.adapter_folder),
+        "conversion": conversion and conversion.model_dump(mode="json"),
+    }
     this.folder.finish("fit", body)
+    remember(recipe, this.base, fitted, train, hardware=hardware())
     _release_memory()
     note(f"fit: {fitted.steps} steps in {fitted.seconds:.0f} s, {fitted.tok_s:.0f} tok/s")
+    return _checked(this, fitted)
+
+
+def _checked(this: _Run, fitted: FitResult) -> FitResult:
+    """Return `fitted` unless its conversion lost more than the recipe allows."""
+    if fitted.conversion is not None:
+        note(f"adapter: {told(fitted.conversion)}")
+        limit = this.recipe.gate.max_conversion_error
+        check_conversion(fitted.conversion, limit, trained=str(this.folder.trained))
     return fitted
 
 
-def _evaluate(
-    this: _Run, data: prepare.Prepared, fitted: FitResult, current: Published | None
-) -> tuple[Assessed, Evaluation]:
-    recipe = this.recipe
-    test = data.test[: recipe.evaluate.segments]
+def encode(
+    recipe: Recipe, base: Path, segments: list[Segment]
+) -> tuple[list[Encoded], EncodeReport]:
+    """Return the segments as the ids that a run of `recipe` on `base` learns from."""
+    if recipe.objective.kind == "monolingual":
+        return packer_of(recipe, base).pack(segment.target for segment in segments)
+    encoder = Encoder(
+        prompt=recipe.prompt.complete(base),
+        pair=recipe.pair,
+        tokenizer=BaseTokenizer.load(base),
+        max_length=recipe.schedule.max_length,
+    )
+    return encoder.encode_all(segments)
+
+
+def _assess(
+    this: _Run, texts: list[HeldOut], fitted: FitResult, current: Published | None
+) -> dict[LanguagePair, Assessed]:
     against = current.manifest.digest if current else None
     body = this.folder.result("outputs")
     if body is not None and body["against"] == against:
         note("evaluate: translated before")
-        assessed = Assessed.from_json(body)
-    else:
-        examples = examples_from(data.train, recipe.evaluate.shots)
-        total = steps_of(test=len(test), dev=len(data.dev), current=current is not None)
-        with progress("evaluate", total=total) as advance:
-            systems = Systems(recipe, this.base, fitted.adapter_folder, current, advance)
-            assessed = systems.assess(test, data.dev, examples)
-        this.folder.finish("outputs", {**assessed.to_json(), "against": against})
-    evaluation = score(
-        assessed.outputs, language=recipe.pair.target, test_set=name_of_test_set(recipe, test)
-    )
-    return assessed, evaluation
+        return {text.pair: Assessed.from_json(body[str(text.pair)]) for text in texts}
+    total = steps_over(this.recipe, texts, current=current is not None)
+    with progress("evaluate", total=total) as advance:
+        systems = Systems(this.recipe, this.base, fitted.adapter_folder, current, advance)
+        assessed = assess_all(systems, texts, shots=this.recipe.evaluate.shots)
+    by_pair = {str(pair): outputs.to_json() for pair, outputs in assessed.items()}
+    this.folder.finish("outputs", {**by_pair, "against": against})
+    return assessed
 
 
 def _current(registry: Registry, recipe: Recipe, base: BaseModelRef) -> Published | None:

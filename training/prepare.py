@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from adapters.errors import DataInvalid
 from adapters.manifest import DataSource
-from training.clean.run import CleanReport, clean
 from training.corpus.segment import Segment, load_jsonl, write_jsonl
-from training.corpus.source import Source, digest_of
+from training.corpus.source import PARTS
+from training.gather import gather
 from training.recipe import Recipe
-from training.split import split
+from training.sampling import sample
+from training.split import Split, split
 
 REPORT_FILE: Final = "data.json"
-_PARTS: Final = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,19 @@ class DataReport:
             "split": self.split,
         }
 
+    def lost(self) -> list[str]:
+        """Return what cleaning took from the dev and test text that the recipe gives, to be told.
+
+        Whoever drops the hard rows of a test gets better figures.
+        """
+        lines = []
+        for part, counts in self.clean.get("given", {}).items():
+            if part != "train" and counts["kept"] < counts["read"]:
+                why = ", ".join(f"{rule} {n}" for rule, n in counts["dropped"].items() if n)
+                lost = counts["read"] - counts["kept"]
+                lines.append(f"cleaning dropped {lost} of {counts['read']} {part} pairs ({why})")
+        return lines
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -49,39 +62,35 @@ class Prepared:
 
 def prepare(recipe: Recipe) -> Prepared:
     """Return the recipe's data, ready for training. Raises DataInvalid."""
-    kept, report, sources = gather(recipe)
-    parts = split(kept, recipe.split)
-    return Prepared(
-        parts.train, parts.dev, parts.test, DataReport(sources, report.to_json(), parts.counts())
-    )
+    gathered = gather(recipe)
+    parts = split(gathered.free, recipe.split, gathered.given)
+    counts = parts.counts()
+    if len(recipe.pairs) > 1 and recipe.objective.kind != "monolingual":
+        counts["pairs"] = _counts_of_pairs(recipe, parts)
+    report = DataReport(gathered.sources, gathered.clean_report(), counts)
+    return Prepared(parts.train, parts.dev, parts.test, report)
 
 
-def gather(recipe: Recipe) -> tuple[list[Segment], CleanReport, tuple[DataSource, ...]]:
-    """Return the clean segments, the report on the others, and the sources' provenance."""
-    read: list[DataSource] = []
-
-    def segments() -> Iterator[Segment]:
-        for source in recipe.data:
-            files = source.files(recipe.folder, recipe.pair)
-            count = 0
-            for segment in source.read(files, recipe.pair):
-                count += 1
-                yield segment
-            read.append(_provenance(source, files, count))
-
-    kept, report = clean(segments(), recipe.clean)
-    if not kept:
-        raise DataInvalid(
-            f"{recipe.id}: none of {report.read} pairs is left after cleaning "
-            f"({report.dropped}); look at them with `dragoman data inspect`"
-        )
-    return kept, report, tuple(read)
+def _counts_of_pairs(recipe: Recipe, parts: Split) -> dict[str, Any]:
+    drawn = Counter(s.pair for s in sample(parts.train, recipe.sampling, seed=recipe.seed))
+    counts: dict[str, Any] = {}
+    for pair in recipe.pairs:
+        sizes: dict[str, int] = {
+            part: sum(s.pair == pair for s in getattr(parts, part)) for part in PARTS
+        }
+        if missing := [part for part in ("train", "test") if not sizes[part]]:
+            raise DataInvalid(
+                f"{recipe.id}: {pair} has no segment in {' and '.join(missing)}; give each pair "
+                "its train and test text, or leave `part` out of its source"
+            )
+        counts[str(pair)] = {**sizes, "drawn": drawn[pair]}
+    return counts
 
 
 def write(data: Prepared, folder: Path) -> None:
     """Write train.jsonl, dev.jsonl, test.jsonl and data.json (last: it says that all are there)."""
     folder.mkdir(parents=True, exist_ok=True)
-    for part in _PARTS:
+    for part in PARTS:
         write_jsonl(getattr(data, part), folder / f"{part}.jsonl")
     draft = folder / f".{REPORT_FILE}.draft"
     body = json.dumps(data.report.to_json(), indent=2, ensure_ascii=False)
@@ -93,14 +102,5 @@ def load(folder: Path) -> Prepared:
     """Return what `write` wrote."""
     body = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
     sources = tuple(DataSource(**source) for source in body["sources"])
-    train, dev, test = (load_jsonl(folder / f"{part}.jsonl") for part in _PARTS)
+    train, dev, test = (load_jsonl(folder / f"{part}.jsonl") for part in PARTS)
     return Prepared(train, dev, test, DataReport(sources, body["clean"], body["split"]))
-
-
-def _provenance(source: Source, files: list[Path], segments: int) -> DataSource:
-    return DataSource(
-        name=source.name or source.location,
-        digest=digest_of(files),
-        licence=source.licence,
-        segments=segments,
-    )

@@ -11,6 +11,7 @@ from adapters.ids import STABLE
 from adapters.manifest import CONFIG_FILE, AdapterManifest, Training, Weights, hash_files
 from adapters.registry import Published, Registry
 from training.candidate import Candidate
+from training.methods.served import name_of
 
 
 def publish(candidate: Candidate, registry: Registry, *, force: bool = False) -> Published:
@@ -40,22 +41,24 @@ def draft_of(candidate: Candidate) -> AdapterManifest:
         version=1,
         created=datetime.now(UTC),
         domain=recipe.id.domain,
-        pairs=(recipe.pair,),
+        pairs=recipe.pairs,
+        task=recipe.task,
         base=candidate.base,
         prompt=recipe.prompt.complete(candidate.base_folder),
         decoding=recipe.decoding,
         weights=weights_of(fit.adapter_folder),
         training=Training(
             recipe=recipe.model_dump(mode="json"),
-            method=recipe.method.kind,
+            method=name_of(recipe.method),
             seed=recipe.seed,
             seconds=round(fit.seconds, 1),
             hardware=candidate.hardware,
             versions=fit.versions,
             data=candidate.data.sources,
+            conversion=fit.conversion,
         ),
-        scores=candidate.evaluation.scores(),
-        golden=candidate.golden,
+        scores=tuple(score for m in candidate.measured for score in m.evaluation.scores()),
+        golden=candidate.measured[0].golden,  # servers ask it in the first pair
         gate=candidate.gate,
         licence=recipe.licence,
         limitations=recipe.limitations.strip(),

@@ -6,24 +6,35 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from adapters.base_prompt import prompt_for_base
 from adapters.errors import RecipeInvalid
 from adapters.ids import AdapterId, LanguagePair
-from adapters.manifest import Decoding, Id
+from adapters.manifest import Decoding, Id, Pair
 from adapters.prompt import Example, PromptFormat
 from training.clean.rules import CleanRules
 from training.corpus.source import Source
 from training.fit.schedule import Schedule
 from training.gate import GateRule
 from training.methods.config import LoraMethod, Method
+from training.methods.rates import learning_rate_of
+from training.objective import Objective, Sft
 from training.recipe_faults import faults_of, with_overrides
+from training.recipe_pairs import (
+    check_pairs,
+    check_prompt,
+    check_sampling,
+    check_sources,
+    check_texts,
+)
+from training.sampling import SamplingRule
 from training.section import Section
 from training.split import SplitRule
 from training.strict_yaml import Document, Fault, line_of, parse
+from training.task import Task
 
 SHIPPED: Final = Path(__file__).parent / "recipes"
 _R = TypeVar("_R", bound="Recipe")
@@ -66,69 +77,138 @@ class PromptSection(Section):
 class EvaluateSection(Section):
     """How the candidate is scored."""
 
-    segments: int = Field(default=120, ge=1, description="at most so many of the test part")
+    segments: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        default=120, description="at most so many of the test part, or all"
+    )
     shots: int = Field(default=3, ge=0, le=32, description="examples that the base is shown")
+    zero_shot: bool | None = Field(
+        default=None,
+        description="measure the base without examples, too; if not said, of summaries only",
+    )
     samples: int = Field(default=12, ge=0, description="translations shown in the report")
     batch_size: int = Field(default=32, ge=1, description="segments decoded together")
+
+    @property
+    def limit(self) -> int | None:
+        """Where a list of test segments is cut; None leaves it whole."""
+        return None if self.segments == "all" else self.segments
 
 
 class Recipe(Section):
     """One run: which text, cleaned and split how, which base and method, and when it is good."""
 
-    id: Id = Field(description="domain-source-target", examples=["k8s-en-fr"])
+    id: Id = Field(description="domain-source-target, or domain-mul", examples=["k8s-en-fr"])
+    pairs: tuple[Pair, ...] = Field(
+        default=(),
+        strict=False,
+        validate_default=True,
+        description="what an adapter with the id domain-mul translates, the first by default",
+        examples=["[en-de, en-fr, fr-en]"],
+    )
+    task: Task = Field(
+        default="translation", description="decides the rules of cleaning, metrics and baselines"
+    )
+    objective: Objective = Field(
+        default=Sft(), description="what is learnt from the text: sft (answers) or monolingual"
+    )
     licence: str = Field(min_length=1, description="of the adapter", examples=["BSD-3-Clause"])
     base: str = Field(default="gemma3-270m", description="name or folder of the base model")
     limitations: str = Field(default="", description="what users of the adapter must know")
     data: tuple[Source, ...] = Field(
         min_length=1, strict=False, examples=["[{jsonl: pairs.jsonl, licence: CC0-1.0}]"]
     )
-    clean: CleanRules = CleanRules()
+    clean: CleanRules = Field(default=CleanRules(), validate_default=True)
     split: SplitRule = SplitRule()
-    prompt: PromptSection = PromptSection()
+    sampling: SamplingRule = SamplingRule()
+    prompt: PromptSection = Field(default=PromptSection(), validate_default=True)
     decoding: Decoding = Decoding()
     method: Method = LoraMethod()
-    schedule: Schedule = Schedule()
-    evaluate: EvaluateSection = EvaluateSection()
+    schedule: Schedule = Field(default=Schedule(), validate_default=True)
+    evaluate: EvaluateSection = Field(default=EvaluateSection(), validate_default=True)
     gate: GateRule = GateRule()
     seed: int = Field(default=0, ge=0)
     _folder: Path = PrivateAttr(default=Path())
 
-    @field_validator("id")
+    @field_validator("pairs")
     @classmethod
-    def _one_pair(cls, adapter_id: AdapterId) -> AdapterId:
-        if adapter_id.pair is None:
-            raise ValueError(
-                f"{adapter_id} is of several pairs, and a recipe trains one; "
-                f"write one recipe a pair, for example with the id {adapter_id.domain}-en-fr"
-            )
-        return adapter_id
+    def _pairs_of_id(
+        cls, pairs: tuple[LanguagePair, ...], info: ValidationInfo
+    ) -> tuple[LanguagePair, ...]:
+        adapter_id: AdapterId | None = info.data.get("id")
+        if adapter_id is None:
+            return pairs
+        return check_pairs(adapter_id, pairs)
 
     @field_validator("data")
     @classmethod
-    def _pairs_fit(cls, data: tuple[Source, ...], info: ValidationInfo) -> tuple[Source, ...]:
-        adapter_id: AdapterId | None = info.data.get("id")
-        if adapter_id is None or adapter_id.pair is None:
-            return data
-        pair = adapter_id.pair
-        allowed = (pair, LanguagePair(pair.target, pair.source))
-        for number, source in enumerate(data):
-            if source.pair is not None and source.pair not in allowed:
-                raise ValueError(
-                    f"the pair of source {number} is {source.pair}, which is neither that of "
-                    f"{adapter_id} nor its reverse; use {allowed[0]} or {allowed[1]}"
-                )
+    def _text_for_pairs(cls, data: tuple[Source, ...], info: ValidationInfo) -> tuple[Source, ...]:
+        objective: Objective = info.data.get("objective", Sft())
+        if pairs := info.data.get("pairs"):
+            check = check_texts if objective.kind == "monolingual" else check_sources
+            check(data, pairs)
         return data
+
+    @field_validator("clean")
+    @classmethod
+    def _rules_of_task(cls, rules: CleanRules, info: ValidationInfo) -> CleanRules:
+        objective: Objective = info.data.get("objective", Sft())
+        is_text = objective.kind == "monolingual"
+        if is_text and "drop_identical" in rules.model_fields_set and rules.drop_identical:
+            raise ValueError("drop_identical would drop all monolingual text; remove it")
+        is_relaxed = is_text or info.data.get("task") == "summarization"
+        return rules.relaxed() if is_relaxed else rules
+
+    @field_validator("evaluate")
+    @classmethod
+    def _baselines_of_task(cls, section: EvaluateSection, info: ValidationInfo) -> EvaluateSection:
+        if section.zero_shot is not None:
+            return section
+        is_asked = info.data.get("task") == "summarization" and section.shots > 0
+        return section.model_copy(update={"zero_shot": is_asked})
+
+    @field_validator("schedule")
+    @classmethod
+    def _suits_the_method(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
+        method: Method | None = info.data.get("method")
+        if method is not None and method.kind == "prefix" and schedule.gradient_checkpointing:
+            raise ValueError(
+                "gradient_checkpointing takes the cache away, where the method's prefix is; "
+                "use gradient_checkpointing: false, and a smaller tokens_per_pass"
+            )
+        if method is None or schedule.learning_rate is not None:
+            return schedule
+        # Here, so that digest, manifest and report name the rate that was used.
+        return schedule.model_copy(update={"learning_rate": learning_rate_of(method)})
+
+    @field_validator("prompt")
+    @classmethod
+    def _tells_pairs_apart(cls, prompt: PromptSection, info: ValidationInfo) -> PromptSection:
+        objective: Objective = info.data.get("objective", Sft())
+        pairs: tuple[LanguagePair, ...] = info.data.get("pairs", ())
+        if objective.kind != "monolingual":  # that reads text and asks nothing
+            check_prompt([prompt.user, prompt.system or ""], pairs)
+        if len(pairs) > 1 and prompt.examples:
+            raise ValueError(
+                "examples are shown for every pair, and these are of one; remove them, or write "
+                "one recipe a pair"
+            )
+        return prompt
+
+    @field_validator("sampling")
+    @classmethod
+    def _shares_of_pairs(cls, rule: SamplingRule, info: ValidationInfo) -> SamplingRule:
+        if pairs := info.data.get("pairs"):
+            check_sampling(rule, pairs)
+        return rule
 
     @property
     def pair(self) -> LanguagePair:
-        """The languages of the adapter."""
-        if self.id.pair is None:
-            raise RecipeInvalid(f"{self.id} is of several pairs, and a recipe trains one")
-        return self.id.pair
+        """The languages of the adapter; of several pairs, the first."""
+        return self.pairs[0]
 
     @property
     def folder(self) -> Path:
-        """Where relative paths of the recipe start: the folder of its file."""
+        """Where relative paths of the recipe start."""
         return self._folder
 
     @property
@@ -138,10 +218,11 @@ class Recipe(Section):
         return hashlib.sha256(body.encode()).hexdigest()
 
     @classmethod
-    def load(cls, name: str, *, overrides: Sequence[str] = ()) -> Self:
+    def load(cls, name: str, *, overrides: Sequence[str] = (), folder: Path | None = None) -> Self:
         """Return the recipe in file `name`, or the shipped one of that name.
 
-        `overrides` are `dotted.key=value`. Raises RecipeInvalid with every fault at once, each
+        `overrides` are `dotted.key=value`; relative paths start at `folder`, without one at the
+        recipe's own. Raises RecipeInvalid with every fault at once, each
         with its line and how to mend it.
         """
         path = find_recipe(name)
@@ -152,7 +233,7 @@ class Recipe(Section):
         recipe, faults = _validate(cls, with_overrides(document, overrides))
         if recipe is None:
             raise RecipeInvalid("\n".join(map(str, sorted(faults, key=line_of))))
-        recipe._folder = path.parent.resolve()
+        recipe._folder = (folder or path.parent).resolve()
         return recipe
 
 

@@ -79,7 +79,7 @@ class _Place:
 
     @property
     def models(self) -> tuple[type[BaseModel], ...]:
-        return tuple(_models_in(self.annotation))
+        return tuple(models_in(self.annotation))
 
     def has(self, part: str | int) -> bool:
         return any(part in model.model_fields for model in self.models)
@@ -97,11 +97,12 @@ class _Place:
         return _Place(chosen[0], tuple(model for model in models if model is not chosen[0]))
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that a field of this annotation may hold."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in typing.get_args(annotation):
-        yield from _models_in(argument)
+        yield from models_in(argument)
 
 
 def _holds(node: Any, part: str | int) -> bool:

@@ -35,6 +35,11 @@ class RunFolder:
         """The trained adapter; README.md and report.html are written beside its weights."""
         return self.root / "adapter"
 
+    @property
+    def trained(self) -> Path:
+        """What was trained, where the adapter is a LoRA that stands for it."""
+        return self.root / "trained"
+
     def result(self, phase: str) -> dict[str, Any] | None:
         """Return what `finish` kept, or None where the phase is not done."""
         try:
@@ -98,7 +103,7 @@ def _clear(folder: RunFolder, known: dict[str, str] | None) -> None:
         raise TrainingFailed(
             f"{folder.root}: holds {others[0]} and is no run folder; use an empty or new --out DIR"
         )
-    for path in (folder.data, folder.adapter, folder.root / "checkpoints"):
+    for path in (folder.data, folder.adapter, folder.trained, folder.root / "checkpoints"):
         shutil.rmtree(path, ignore_errors=True)
     for phase in _PHASES:
         (folder.root / f"{phase}.json").unlink(missing_ok=True)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from adapters.errors import DataInvalid
 from training.corpus.segment import Segment
+from training.corpus.source import PARTS, Part
 from training.section import Section
 
 # `auto` splits by document only where documents are many and none of them is most of the text.
@@ -21,9 +24,14 @@ _LARGE_SHARE: Final = 0.2
 # A document that would overfill a part by more than this is left for training.
 _OVERFILL: Final = 1.25
 
+By = Literal["document", "hash", "source"]
+
 
 class SplitRule(Section):
-    """How the segments are divided. The same segments and seed give the same split, everywhere."""
+    """How the segments are divided. The same segments and seed give the same split, everywhere.
+
+    The sizes are of each language pair, and of parts that no source gives by its `part`.
+    """
 
     by: Literal["auto", "document", "hash"] = Field(
         default="auto", description="documents, or hashes of the source where documents are few"
@@ -35,13 +43,16 @@ class SplitRule(Section):
 
 @dataclass(frozen=True)
 class Split:
-    """The three parts; `removed` were train or dev pairs whose source is also in a later part."""
+    """The three parts; `removed` were train or dev pairs whose source is also in a later part.
+
+    `by` is "source" where the recipe's sources say all of it.
+    """
 
     train: list[Segment]
     dev: list[Segment]
     test: list[Segment]
-    by: Literal["document", "hash"]
-    removed: int
+    by: By
+    removed: dict[str, int]
 
     def counts(self) -> dict[str, Any]:
         """Return the sizes for the report."""
@@ -50,7 +61,7 @@ class Split:
             "train": len(self.train),
             "dev": len(self.dev),
             "test": len(self.test),
-            "removed_as_leak": self.removed,
+            "removed_as_leak": sum(self.removed.values()),
         }
 
 
@@ -63,20 +74,35 @@ def normalise(source: str) -> str:
     return text[:end]
 
 
-def split(segments: list[Segment], rule: SplitRule) -> Split:
-    """Return the parts; their normalised sources are disjoint. Raises DataInvalid if too few."""
+def split(
+    segments: list[Segment],
+    rule: SplitRule,
+    given: Mapping[Part, list[Segment]] = MappingProxyType({}),
+) -> Split:
+    """Return the parts; their normalised sources are disjoint. Raises DataInvalid if too few.
+
+    `given` holds whole parts: a dev or test part in it takes nothing of `segments`, and the
+    sizes of `rule` are of the others. Only what is also in a later part is removed from any.
+    """
+    sizes: dict[Part, int] = {"test": rule.test, "dev": rule.dev}
+    wanted = {part: 0 if part in given else size for part, size in sizes.items()}
     by = _by(segments, rule)
-    units = _units(segments, (lambda s: s.document) if by == "document" else _source_key)
+    units = _units(segments, (lambda s: s.document) if by == "document" else _text_key(segments))
     order = sorted(units, key=lambda name: _rank(name, rule.seed))
-    test = _take(order, units, rule.test)
-    dev = _take([name for name in order if name not in test], units, rule.dev)
-    _require(rule, units, test=test, dev=dev, by=by)
-    parts = {"test": test, "dev": dev, "train": set(order) - test - dev}
+    test = _take(order, units, wanted["test"])
+    dev = _take([name for name in order if name not in test], units, wanted["dev"])
+    taken: dict[Part, set[str]] = {"test": test, "dev": dev, "train": set(order) - test - dev}
     chosen = {
         part: [segment for name in order if name in names for segment in units[name]]
-        for part, names in parts.items()
+        for part, names in taken.items()
     }
-    return _without_leaks(chosen, by)
+    whole = {part: [*chosen[part], *given.get(part, [])] for part in PARTS}
+    for pair in sorted({s.pair for s in segments}, key=str) or [None]:
+        parts = {part: [s for s in chosen[part] if s.pair == pair] for part in PARTS}
+        trained = parts["train"] or given.get("train")
+        if any(len(parts[part]) < size for part, size in wanted.items()) or not trained:
+            raise DataInvalid(_too_few(f"{pair}: " if pair else "", by, parts, wanted, given))
+    return _without_leaks(whole, by if segments and any(wanted.values()) else "source")
 
 
 def leaked(train: Iterable[Segment], held_out: Iterable[Segment]) -> set[str]:
@@ -93,8 +119,22 @@ def _by(segments: list[Segment], rule: SplitRule) -> Literal["document", "hash"]
     return "document" if many and even else "hash"
 
 
-def _source_key(segment: Segment) -> str:
-    return normalise(segment.source)
+def _text_key(segments: list[Segment]) -> Callable[[Segment], str]:
+    """Return what a segment's part hangs on: its source, or of several pairs the shared side.
+
+    So "Save" in en-de, en-fr and de-en falls into one part, whichever side it is on.
+    """
+    pairs = {segment.pair for segment in segments if segment.pair}
+    if len(pairs) < 2:
+        return lambda segment: normalise(segment.source)
+    languages = Counter(language for p in pairs for language in (p.source, p.target))
+    shared = max(sorted(languages), key=languages.__getitem__)
+
+    def side(segment: Segment) -> str:
+        is_target = segment.pair is not None and segment.pair.target == shared
+        return normalise(segment.target if is_target else segment.source)
+
+    return side
 
 
 def _units(segments: list[Segment], key: Callable[[Segment], str]) -> dict[str, list[Segment]]:
@@ -109,36 +149,57 @@ def _rank(name: str, seed: int) -> bytes:
 
 
 def _take(order: list[str], units: dict[str, list[Segment]], size: int) -> set[str]:
+    """Return units in which every pair has about `size` segments."""
     taken: set[str] = set()
-    count = 0
+    counts = dict.fromkeys((s.pair for unit in units.values() for s in unit), 0)
+    most = max(size * _OVERFILL, size + 1)
     for name in order:
-        if count >= size:
-            break
-        if count + len(units[name]) <= max(size * _OVERFILL, size + 1):
+        added = Counter(segment.pair for segment in units[name])
+        lacking = [pair for pair in added if counts[pair] < size]
+        if lacking and all(counts[pair] + added[pair] <= most for pair in lacking):
             taken.add(name)
-            count += len(units[name])
+            counts = {pair: count + added[pair] for pair, count in counts.items()}
     return taken
 
 
-def _require(
-    rule: SplitRule, units: dict[str, list[Segment]], *, test: set[str], dev: set[str], by: str
-) -> None:
-    in_test, in_dev = (sum(len(units[name]) for name in names) for names in (test, dev))
-    total = sum(map(len, units.values()))
-    rest = total - in_test - in_dev
-    if in_test < rule.test or in_dev < rule.dev or rest < 1:
-        raise DataInvalid(
-            f"split by {by}: {total} segments in {len(units)} units give "
-            f"test {in_test} of {rule.test}, dev {in_dev} of {rule.dev}, train {rest}; "
-            "add data, lower split.test and split.dev, or set split.by: hash"
+def _too_few(
+    pair: str,
+    by: str,
+    chosen: Mapping[Part, list[Segment]],
+    wanted: Mapping[Part, int],
+    given: Mapping[Part, list[Segment]],
+) -> str:
+    total = sum(map(len, chosen.values()))
+    found = ", ".join(f"{p} {len(chosen[p])} of {wanted[p]}" for p in wanted if wanted[p])
+    parts = f"{found}, train {len(chosen['train'])}" if found else "no segment for train"
+    if given:
+        sources = f"sources of `part: {'`, `part: '.join(given)}` are not divided"
+        return (
+            f"{pair}split by {by}: {total} segments without a `part` give {parts}; {sources}: "
+            "leave `part` out of one, give a source for the part that is missing, "
+            "or lower split.test and split.dev"
         )
+    return (
+        f"{pair}split by {by}: {total} segments give {parts}; "
+        "add data, lower split.test and split.dev, or set split.by: hash"
+    )
 
 
-def _without_leaks(parts: dict[str, list[Segment]], by: Literal["document", "hash"]) -> Split:
+def _without_leaks(parts: Mapping[Part, list[Segment]], by: By) -> Split:
     test = parts["test"]
-    seen = {normalise(s.source) for s in test}
-    dev = [s for s in parts["dev"] if normalise(s.source) not in seen]
-    seen |= {normalise(s.source) for s in dev}
-    train = [s for s in parts["train"] if normalise(s.source) not in seen]
-    removed = len(parts["dev"]) + len(parts["train"]) - len(dev) - len(train)
+    held_out = _held_out(test)
+    dev = [s for s in parts["dev"] if _source_of(s) not in held_out]
+    held_out |= _held_out(dev)
+    train = [s for s in parts["train"] if _source_of(s) not in held_out]
+    removed = {"dev": len(parts["dev"]) - len(dev), "train": len(parts["train"]) - len(train)}
     return Split(train, dev, test, by, removed)
+
+
+def _held_out(segments: Sequence[Segment]) -> set[tuple[str, str]]:
+    # A reversed pair has the reference as its source, so training must see neither side.
+    reverse = (segment.reversed() for segment in segments if segment.pair)
+    return {_source_of(segment) for segment in chain(segments, reverse)}
+
+
+def _source_of(segment: Segment) -> tuple[str, str]:
+    return (segment.pair.source if segment.pair else "", normalise(segment.source))

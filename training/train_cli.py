@@ -7,11 +7,12 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from adapters.console import note, print_json, print_table
+from training.methods.served import Way
 
 if TYPE_CHECKING:
     from training.pipeline import Outcome
@@ -24,6 +25,16 @@ Overrides = Annotated[
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")
 ]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Relative paths in the recipe start here, not at its own folder.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
@@ -31,6 +42,7 @@ def train(
     recipe: RecipeName,
     *,
     overrides: Overrides = None,
+    data: DataFolder = None,
     registry: Annotated[Path | None, typer.Option(help="Registry to publish to.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder, instead of the cache's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
@@ -66,7 +78,7 @@ def train(
     if force and not publish:
         raise typer.BadParameter("--force only means something together with --publish")
     # Read before the start below, so that a broken recipe is told at once.
-    config = Recipe.load(recipe, overrides=changes)
+    config = Recipe.load(recipe, overrides=changes, folder=data)
     if plan:
         _plan(config, gpus, as_json=as_json)
         return
@@ -147,29 +159,50 @@ def _json(outcome: Outcome) -> dict[str, object]:
     }
 
 
+def _show_scores(figures: dict[str, Any], title: str) -> None:
+    further = figures.get("further", {})
+
+    def row(name: str, prefix: str, column: str) -> list[str]:
+        own = [figures.get(f"{prefix}{metric}") for metric in ("chrf", "bleu")]
+        values = [*own, *(scores.get(column) for scores in further.values())]
+        return [name, *("" if value is None else f"{value:.1f}" for value in values)]
+
+    rows = [row("adapter", "", "value"), row(f"base, {figures['base_asked']}", "base_", "base")]
+    if "zero_shot_chrf" in figures:
+        rows.append(row(f"base, {figures['zero_shot_asked']}", "zero_shot_", "zero_shot"))
+    rows.append(row("source copied", "copy_", "copy"))
+    print_table(["system", "chrF++", "BLEU", *further], rows, title=title)
+
+
 def _show(outcome: Outcome) -> None:
     summary, published = outcome.summary, outcome.published
-    print_table(
-        ["system", "chrF++", "BLEU"],
-        [
-            ["adapter", f"{summary['chrf']:.1f}", f"{summary['bleu']:.1f}"],
-            [
-                f"base, {summary['base_asked']}",
-                f"{summary['base_chrf']:.1f}",
-                f"{summary['base_bleu']:.1f}",
-            ],
-            ["source copied", f"{summary['copy_chrf']:.1f}", ""],
-        ],
-        title=summary["test_set"],
-    )
+    if "perplexity" in summary:
+        rows = [["adapter", summary["perplexity"]], ["base", summary["base_perplexity"]]]
+        print_table(["system", "perplexity"], rows, title=summary["signature"])
+        typer.echo(f"p = {summary['p_value']:.3f} that the adapter is not better")
+        typer.echo(f"adapter: {outcome.folder / 'adapter'}")
+        return
+    for pair, figures in summary.get("pairs", {}).items():
+        _show_scores(figures, f"{pair}: {figures['test_set']}")
+    mean_of = f"mean of {len(summary['pairs'])} pairs" if "pairs" in summary else ""
+    _show_scores(summary, mean_of or summary["test_set"])
     gate = summary["gate"]
     verdict = "passed" if gate["passed"] else "not passed"
     typer.echo(f"gate {verdict}: {'; '.join(gate['reasons'])}")
     typer.echo(f"report: {outcome.folder / 'adapter' / 'report.html'}")
     if published is None:
-        typer.echo("not published; do it with: dragoman train … --resume --publish")
+        typer.echo(_use_of(outcome))
         return
     manifest = published.manifest
     stable = "" if gate["passed"] else f"; make it stable: dragoman adapters promote {manifest.id}"
     suffix = "" if gate["passed"] else f"@{manifest.version}"
     typer.echo(f"published: {manifest.id}@{manifest.version} in {published.folder}{stable}{suffix}")
+
+
+def _use_of(outcome: Outcome) -> str:
+    served = outcome.summary["served"]
+    if outcome.summary["method"] == "full":
+        return f"a model of its own: dragoman serve --base {outcome.folder / 'adapter'}"
+    if served["way"] in (Way.NOT, Way.MERGED):
+        return f"served {served['way']}: {served['why']}"
+    return "not published; do it with: dragoman train … --resume --publish"

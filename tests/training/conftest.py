@@ -1,19 +1,26 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from adapters.base_model import BaseModelRef
 from adapters.manifest import DataSource, Golden
 from tests import fakes
-from training.candidate import Candidate, Row
+from training.candidate import Candidate
 from training.evaluate.scores import Outputs, score
 from training.fit.result import FitResult
 from training.gate import judge
+from training.measure import Measured, Row
 from training.prepare import DataReport
 from training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tests.training.fake_run import World
 
 RECIPE = """\
 id: ui-en-fr
@@ -71,6 +78,13 @@ def make_candidate(tmp_path: Path, recipe_file: Path) -> Callable[..., Candidate
         candidate, base = (better, worse) if good else (worse, better)
         outputs = Outputs(sources=sources, references=references, candidate=candidate, base=base)
         evaluation = score(outputs, language="fr", test_set="ui-en-fr test")
+        measured = Measured(
+            pair=recipe.pair,
+            evaluation=evaluation,
+            base_asked="3 examples in turns",
+            rows=tuple(map(Row, sources, references, candidate, base)),
+            golden=(Golden(source="a", token_ids=(7, 4), logprob=-1.0),),
+        )
         counts = {"by": "hash", "train": 42, "dev": 6, "test": 12, "removed_as_leak": 0}
         clean = {
             "read": 61,
@@ -91,12 +105,26 @@ def make_candidate(tmp_path: Path, recipe_file: Path) -> Callable[..., Candidate
             base_licence="Gemma",
             data=DataReport((source,), clean, counts),
             fit=fit_result(fakes.write_lora(tmp_path / f"lora{seed}", seed=seed)),
-            evaluation=evaluation,
-            base_asked="3 examples in turns",
-            rows=tuple(map(Row, sources, references, candidate, base)),
-            golden=(Golden(source="a", token_ids=(7, 4), logprob=-1.0),),
-            gate=judge(evaluation, recipe.gate),
+            measured=(measured,),
+            over_base=evaluation.over_base,
+            gate=judge({recipe.pair: evaluation}, evaluation.over_base, recipe.gate),
             hardware="2 CPU cores (test)",
         )
 
     return make
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """Runs neither fit nor decode for real; the test sets how good the adapter is."""
+    from tests.training.fake_run import FakeGenerator, World
+
+    made = World()
+    monkeypatch.setattr(FakeGenerator, "world", made, raising=False)
+    fit, generate = SimpleNamespace(fit=made.fit), SimpleNamespace(Generator=FakeGenerator)
+    monkeypatch.setitem(sys.modules, "training.fit.run", fit)
+    # What torch would count: the tiny base is of no architecture that it knows.
+    monkeypatch.setattr("training.plan.refusal.refuse_beyond_memory", made.admit)
+    monkeypatch.setattr("training.plan.speed.remember", lambda *_, **__: None)
+    monkeypatch.setitem(sys.modules, "training.evaluate.generate", generate)
+    return made

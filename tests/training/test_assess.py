@@ -77,9 +77,9 @@ def test_examples_are_of_training_and_of_a_middling_length() -> None:
 
 def test_the_name_of_a_test_set_tells_other_text_apart(recipe_file: Path) -> None:
     recipe = Recipe.load(str(recipe_file))
-    first = name_of_test_set(recipe, [segment("a")])
-    assert first == name_of_test_set(recipe, [segment("a")])
-    assert first != name_of_test_set(recipe, [segment("a", "other")])
+    first = name_of_test_set(recipe, [segment("a")], recipe.pair)
+    assert first == name_of_test_set(recipe, [segment("a")], recipe.pair)
+    assert first != name_of_test_set(recipe, [segment("a", "other")], recipe.pair)
     assert first.startswith("ui-en-fr test, 1 segments, sha256:")
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.clean.placeholders import placeholders
-from training.clean.rules import CleanRules
+from training.clean.rules import CleanRules, rules_of
 from training.clean.run import clean
 from training.corpus.segment import Segment
 
@@ -15,7 +15,7 @@ def pair(source: str, target: str) -> Segment:
 
 
 def broken_rule(source: str, target: str, **rules: object) -> str | None:
-    _, report = clean([pair(source, target)], CleanRules.model_validate(rules))
+    _, report = clean([pair(source, target)], rules_of(CleanRules.model_validate(rules)))
     return next((name for name, count in report.dropped.items() if count), None)
 
 
@@ -50,19 +50,19 @@ def test_rules_can_be_switched_off() -> None:
     assert broken_rule("Python", "Python", drop_identical=False) is None
     assert broken_rule("%s", "nothing", match_placeholders=False) is None
     pairs = [pair("a", "b"), pair("a", "b"), pair("a", "c")]
-    assert len(clean(pairs, CleanRules(drop_duplicates=False))[0]) == 3
+    assert len(clean(pairs, rules_of(CleanRules(drop_duplicates=False)))[0]) == 3
 
 
 def test_of_duplicates_the_first_is_kept_and_both_kinds_are_counted() -> None:
     pairs = [pair("a", "b"), pair("a", "b"), pair("a", "c"), pair("A", "b")]
-    kept, report = clean(pairs, CleanRules())
+    kept, report = clean(pairs, rules_of(CleanRules()))
     assert kept == [pairs[0], pairs[3]]
     assert (report.dropped["duplicate"], report.dropped["other_translation"]) == (1, 1)
 
 
 def test_a_few_of_the_dropped_are_shown_per_rule() -> None:
     pairs = [pair(f"Name {n}", f"Name {n}") for n in range(50)]
-    _, report = clean(pairs, CleanRules())
+    _, report = clean(pairs, rules_of(CleanRules()))
     assert report.dropped["identical"] == 50
     assert 0 < len(report.samples["identical"]) < 10
 
@@ -70,7 +70,7 @@ def test_a_few_of_the_dropped_are_shown_per_rule() -> None:
 @given(st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8))))
 def test_every_pair_is_kept_unchanged_or_counted_once(texts: list[tuple[str, str]]) -> None:
     pairs = [pair(source, target) for source, target in texts]
-    kept, report = clean(iter(pairs), CleanRules())
+    kept, report = clean(iter(pairs), rules_of(CleanRules()))
     assert report.read == len(pairs) == len(kept) + sum(report.dropped.values())
     assert all(any(segment is known for known in pairs) for segment in kept)
 

@@ -200,8 +200,8 @@ def test_a_reversed_source_swaps_its_texts(tmp_path: Path) -> None:
     path = catalogue(tmp_path / "a.po", BODY)
     source = Source(gettext=str(path), licence="MIT", pair=LanguagePair("en", "fr"))
     pair = LanguagePair("fr", "en")
-    files = source.files(tmp_path, pair)
-    assert ("Enregistrer", "Save") in [(s.source, s.target) for s in source.read(files, pair)]
+    files = source.files(tmp_path, [pair])
+    assert ("Enregistrer", "Save") in [(s.source, s.target) for s in source.read(files, [pair])]
 
 
 def test_the_digest_of_a_source_is_of_its_content(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def step_by_step(generator: Generator, prompt: list[int], limit: int) -> list[in
     ids: list[int] = []
     while len(ids) < limit and (not ids or ids[-1] not in STOPS):
         with torch.inference_mode():
-            logits = generator._model(input_ids=torch.tensor([prompt + ids])).logits
+            logits = generator._loaded[None].model(input_ids=torch.tensor([prompt + ids])).logits
         ids.append(int(logits[0, -1].argmax()))
     return ids
 
@@ -102,7 +102,9 @@ def test_logprobs_are_those_of_the_softmax(base: Path) -> None:
     found = generator.logprobs(prompts, targets)
     for prompt, target, value in zip(prompts, targets, found, strict=True):
         with torch.inference_mode():
-            logits = generator._model(input_ids=torch.tensor([prompt + target])).logits[0]
+            logits = (
+                generator._loaded[None].model(input_ids=torch.tensor([prompt + target])).logits[0]
+            )
         scores = torch.log_softmax(logits[len(prompt) - 1 : -1], -1)
         expected = sum(float(scores[i, token]) for i, token in enumerate(target))
         assert value == pytest.approx(expected, abs=1e-4)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sacrebleu.metrics.chrf import CHRF
 
 from training.evaluate import metrics
-from training.evaluate.bootstrap import compare
+from training.evaluate.bootstrap import compare, compare_mean
 from training.evaluate.scores import Outputs, score
 
 words = st.lists(st.sampled_from(["le", "chat", "dort", "是", "%1", "Ouvrir…", "x"]), max_size=6)
@@ -89,3 +89,13 @@ def test_the_manifest_gets_both_scores_with_base_and_significance() -> None:
     assert chrf.p_value is not None
     assert chrf.p_value < 0.05
     assert chrf.ci95 is not None
+
+
+def test_a_mean_counts_each_test_set_the_same_however_large() -> None:
+    small = (GOOD[:10], BAD[:10], REFERENCES[:10])
+    large = (BAD, GOOD, REFERENCES)
+    mean, one, other = compare_mean([small, large]), compare(*small), compare(*large)
+    assert mean.value == pytest.approx((one.value + other.value) / 2)
+    assert mean.gain == pytest.approx((one.gain + other.gain) / 2)
+    assert mean.gain_ci95[0] < mean.gain < mean.gain_ci95[1]
+    assert compare_mean([large]) == other

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -17,82 +13,12 @@ import dragoman
 from adapters.errors import GateFailed, OutOfMemory
 from adapters.ids import AdapterId, AdapterRef
 from adapters.registry import FileRegistry
-from adapters.tokenizer import BaseTokenizer
-from tests import fakes
-from tests.training.conftest import fit_result
+from tests.training.fake_run import World
 from training.pipeline import Options, run
 from training.prepare import load
 from training.recipe import Recipe
 
 UI = AdapterId.parse("ui-en-fr")
-FRENCH = {"Open": "Ouvrir", "Close": "Fermer", "Save": "Enregistrer", "Move": "Déplacer"}
-
-
-@dataclass
-class World:
-    """What the fakes were asked, and how good the adapter is."""
-
-    fits: list[tuple[int, bool]] = field(default_factory=list)
-    decodes: list[str | None] = field(default_factory=list)
-    good: bool = True
-    interrupt: bool = False
-    too_large: bool = False
-
-    def admit(self, recipe: Recipe, base: Path, *, allow: bool) -> None:
-        if self.too_large and not allow:
-            raise OutOfMemory("needs 9 GB, and 1 GB is available")
-
-    def fit(self, train: Sequence[Any], *rest: Any, **options: Any) -> Any:
-        out = rest[4]
-        self.fits.append((len(train), options["resume"]))
-        if self.interrupt:
-            raise KeyboardInterrupt
-        # Each fit gives other weights, as another seed would.
-        return fit_result(fakes.write_lora(out / "adapter", seed=len(self.fits)))
-
-
-class FakeGenerator:
-    """Translates by rule: the adapter well, the base not at all."""
-
-    world: World
-
-    def __init__(self, base: Path) -> None:
-        self._tokenizer = BaseTokenizer.load(base)
-
-    @classmethod
-    def load(cls, base: Path, adapters: object) -> FakeGenerator:
-        return cls(base)
-
-    def generate(self, prompts: list[list[int]], **options: Any) -> list[Any]:
-        adapter = options["adapter"]
-        self.world.decodes.append(adapter)
-        assert len(options["max_tokens"]) == len(prompts)
-        assert fakes.END in options["stop_token_ids"]
-        options["on_progress"](len(prompts))
-        answers = []
-        for prompt in prompts:
-            last = self._tokenizer.decode(prompt).rpartition("user\n")[2].partition("\nmodel")[0]
-            verb, _, number = last.partition(" the file number ")
-            good = adapter is not None and self.world.good
-            text = f"{FRENCH.get(verb)} le fichier numéro {number}" if good else "no idea"
-            answers.append(SimpleNamespace(text=text, token_ids=(7, fakes.END)))
-        return answers
-
-    def logprobs(self, prompts: list[Any], targets: list[Any], *, adapter: str) -> list[float]:
-        return [-1.0] * len(prompts)
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    made = World()
-    monkeypatch.setattr(FakeGenerator, "world", made, raising=False)
-    fit, generate = SimpleNamespace(fit=made.fit), SimpleNamespace(Generator=FakeGenerator)
-    monkeypatch.setitem(sys.modules, "training.fit.run", fit)
-    # What torch would count: the tiny base is of no architecture that it knows.
-    monkeypatch.setattr("training.plan.refusal.refuse_beyond_memory", made.admit)
-    monkeypatch.setattr("training.plan.speed.remember", lambda *_, **__: None)
-    monkeypatch.setitem(sys.modules, "training.evaluate.generate", generate)
-    return made
 
 
 @pytest.fixture

@@ -141,6 +141,7 @@ def test_a_gpu_that_is_too_small_has_no_time_and_no_cost() -> None:
     assert not found["T4"].fits
     assert found["T4"].hours is found["T4"].cost is None
     large = found["A100 80 GB"]
+    assert large.hours is not None
     assert large.hours == pytest.approx(65 / (312 * 0.3))
     assert large.cost == pytest.approx(65 / (312 * 0.3) * large.gpu.price)
 
@@ -164,7 +165,7 @@ def test_advice_on_the_amount_of_text_names_its_source(pairs: int, said: str) ->
         (["method.rank=24"], {}, "padded to 32"),
         (["method.kind=loha", "method.rank=22"], {}, "padded to 512"),
         (["schedule.learning_rate=0.02"], {}, "above what lora"),
-        (["method.kind=full"], {}, "above what full"),
+        (["method.kind=full", "schedule.learning_rate=5.0e-4"], {}, "above what full"),
         (["method.kind=prefix"], {}, "no server"),
         ([], {"positions": 200}, "55% of what goes"),
         ([], {"too_long": 600}, "600 pairs are longer"),

@@ -39,7 +39,7 @@ def test_the_contract_says_how_the_adapter_was_made(make_candidate: MakeCandidat
     assert (draft.weights.rank, draft.weights.alpha) == (4, 8)
     assert draft.prompt.stop_token_ids == (4, 1)
     assert draft.scores[0].signature
-    assert draft.golden == candidate.golden
+    assert draft.golden == candidate.measured[0].golden
     assert draft.licence == "CC0-1.0"
 
 

@@ -23,6 +23,7 @@ from training.fit.schedule import Schedule
 from training.fit.trainer import LabelTrainer
 from training.methods.attach import load_base
 from training.methods.config import LoraMethod
+from training.methods.load import load
 
 pytestmark = pytest.mark.train
 
@@ -105,13 +106,13 @@ def test_an_int8_base_is_trained_on_as_well(base: Path, tmp_path: Path) -> None:
 
 def test_the_evaluation_is_on_the_base_as_it_is_served(base: Path, tmp_path: Path) -> None:
     result = train(base, tmp_path / "run", schedule={"max_steps": 1})
-    generator = Generator.load(base, {"candidate": result.adapter_folder})
-    model = generator._model
+    model = load(base, result.adapter_folder).tuned
     assert getattr(model.config, "quantization_config", None) is None
     held = {type(m.base_layer) for m in model.modules() if hasattr(m, "base_layer")}
     assert held == {nn.Linear}
     floats = {p.dtype for p in model.parameters()}
     assert floats == {torch.bfloat16}
+    generator = Generator.load(base, {"candidate": result.adapter_folder})
     answers = generator.generate(
         [fakes.prompt_format().encode("run", tiny.PAIR, BaseTokenizer.load(base))],
         stop_token_ids=[fakes.END],

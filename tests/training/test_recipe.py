@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from adapters.errors import RecipeInvalid
 from adapters.ids import AdapterId, LanguagePair
 from tests import fakes
-from training.methods.config import LoraMethod
+from training.methods.config import LoraMethod, Method
+from training.methods.rates import learning_rate_of
 from training.recipe import SHIPPED, Recipe, find_recipe
+from training.recipe_keys import kinds_of
 
 MINIMAL = "id: ui-en-fr\nlicence: CC0-1.0\ndata:\n  - jsonl: pairs.jsonl\n    licence: CC0-1.0\n"
 
@@ -62,7 +65,7 @@ def test_all_faults_come_at_once_with_lines_and_remedies(tmp_path: Path) -> None
     assert "unknown key `licens`; did you mean `licence`?" in shown
     assert "unknown key `schedule.epoch`; did you mean `epochs`?" in shown
     assert "`licence` is missing; add for example `licence: BSD-3-Clause`" in shown
-    assert "exactly one of gettext, jsonl and tsv, found gettext and tsv" in shown
+    assert "exactly one of gettext, jsonl, tsv and text, found gettext and tsv" in shown
     assert "`schedule.batch_size`" in shown
     assert "found 'many'" in shown
     assert "expected DOMAIN-SOURCE-TARGET such as 'k8s-en-zh'" in shown
@@ -93,6 +96,35 @@ def test_an_unknown_key_without_a_near_one_lists_the_known_ones(tmp_path: Path) 
     assert "known keys: by, dev, test, seed" in fault
 
 
+KINDS = {tag for member in get_args(get_args(Method)[0]) for tag in kinds_of(get_args(member)[0])}
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_shipped_recipe_takes_every_kind_of_method_at_the_rate_that_suits_it(kind: str) -> None:
+    recipe = Recipe.load("jupyter-en-fr", overrides=[f"method.kind={kind}"])
+    assert recipe.method.kind == kind
+    assert recipe.schedule.learning_rate == learning_rate_of(recipe.method)
+
+
+def test_a_recipes_own_learning_rate_wins(tmp_path: Path) -> None:
+    sets = ["method.kind=ia3", "schedule.learning_rate=3e-4"]
+    assert Recipe.load(write(tmp_path, MINIMAL), overrides=sets).schedule.learning_rate == 3e-4
+
+
+def test_the_digest_is_the_same_whether_the_methods_own_rate_is_written_or_not(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path, MINIMAL)
+    written = Recipe.load(path, overrides=["schedule.learning_rate=5e-4"])
+    assert written.digest == Recipe.load(path).digest
+
+
+def test_a_prefix_is_not_lost_to_gradient_checkpointing(tmp_path: Path) -> None:
+    text = MINIMAL + "method: {kind: prefix}\nschedule: {gradient_checkpointing: true}\n"
+    (fault,) = faults_of(tmp_path, text)
+    assert fault.startswith("recipe.yaml:7: `schedule`: gradient_checkpointing takes the cache")
+
+
 def test_set_overrides_nested_values(tmp_path: Path) -> None:
     overrides = ["schedule.epochs=2", "split.by=hash", "data.0.licence=MIT", "method.rank=8"]
     recipe = Recipe.load(write(tmp_path, MINIMAL), overrides=overrides)
@@ -120,6 +152,12 @@ def test_a_reversed_pair_of_a_source_is_allowed(tmp_path: Path) -> None:
     assert Recipe.load(write(tmp_path, text)).data[0].pair == LanguagePair("fr", "en")
 
 
+def test_relative_paths_start_at_the_folder_that_is_given(tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    assert Recipe.load(write(tmp_path, MINIMAL), folder=folder).folder == folder.resolve()
+
+
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_recipes_are_valid_and_named_for_their_id(path: Path) -> None:
     # A prefix says how or on what it is trained, where that is what the recipe is for.
@@ -127,7 +165,9 @@ def test_shipped_recipes_are_valid_and_named_for_their_id(path: Path) -> None:
 
 
 def test_there_are_shipped_recipes() -> None:
-    assert {"jupyter-en-fr", "jupyter-en-de"} <= {path.stem for path in SHIPPED.glob("*.yaml")}
+    assert {"jupyter-en-fr", "jupyter-en-de", "jupyter-mul", "summaries-en-fr"} <= {
+        path.stem for path in SHIPPED.glob("*.yaml")
+    }
 
 
 def test_an_unknown_recipe_lists_the_shipped_ones() -> None:

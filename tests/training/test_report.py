@@ -1,15 +1,17 @@
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
 from training.candidate import Candidate
 from training.evaluate.report import loss_chart, render
-from training.methods.config import LoraMethod
+from training.methods.config import LoraMethod, Method
 
 MakeCandidate = Callable[..., Candidate]
 
@@ -71,6 +73,27 @@ def test_segments_are_text_in_the_report_and_stay_whole(make_candidate: MakeCand
     assert "fichier &lt;4&gt;" not in page  # the recipe asks for four samples
 
 
+@pytest.mark.parametrize(
+    ("body", "made", "use"),
+    [
+        ({"rank": 8}, "a LoRA adapter (rank 8) on tiny", "`dragoman serve` obeys them"),
+        ({"kind": "prompt"}, "embeddings of virtual tokens for tiny", "has no virtual tokens"),
+        ({"kind": "bottleneck"}, "bottleneck adapters on tiny", "no layers of an adapter's own"),
+        ({"kind": "full"}, "a model of its own, fine-tuned from tiny", "`dragoman serve --base`"),
+    ],
+)
+def test_the_model_card_says_what_was_made_and_how_it_is_used(
+    make_candidate: MakeCandidate, body: dict[str, Any], made: str, use: str
+) -> None:
+    candidate = make_candidate()
+    method = TypeAdapter(Method).validate_python(body)
+    recipe = candidate.recipe.model_copy(update={"method": method})
+    card = render(replace(candidate, recipe=recipe), "README.md")
+    assert made in card
+    assert use in card
+    assert f"tags: [{method.kind}, dragoman]" in card
+
+
 def test_a_failed_gate_is_told_in_both(make_candidate: MakeCandidate) -> None:
     candidate = make_candidate(good=False)
     assert "Gate: not passed; chrF++" in render(candidate, "README.md")
@@ -98,6 +121,6 @@ def test_a_base_held_in_four_bits_is_told_beside_the_scores(make_candidate: Make
     nf4 = candidate.recipe.model_copy(update={"method": LoraMethod(quantize="nf4")})
     for name in ("README.md", "report.html"):
         assert "nf4" not in render(candidate, name)
-        page = render(dataclasses.replace(candidate, recipe=nf4), name)
+        page = render(replace(candidate, recipe=nf4), name)
         assert "1.200" in page  # the last loss on dev, on the base in nf4
         assert "as it is served" in page

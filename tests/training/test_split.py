@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from adapters.errors import DataInvalid
 from training.corpus.segment import Segment
+from training.corpus.source import Part
 from training.split import Split, SplitRule, leaked, normalise, split
 
 
@@ -38,7 +39,7 @@ def test_no_normalised_source_is_in_two_parts(sources: list[str], seed: int, by:
         return
     train, dev, test = parts(found)
     assert not leaked(train, test) | leaked(train, dev) | leaked(dev, test)
-    assert len(train) + len(dev) + len(test) + found.removed == len(made)
+    assert len(train) + len(dev) + len(test) + sum(found.removed.values()) == len(made)
 
 
 def test_the_same_segments_give_the_same_split_in_any_order() -> None:
@@ -82,7 +83,7 @@ def test_a_source_of_two_documents_leaves_training_for_the_test_part() -> None:
         Segment("The same everywhere.", "x", f"d{n}", "f", n) for n in range(60)
     ]
     found = split(made, SplitRule(by="document", dev=40, test=100))
-    assert found.removed > 0
+    assert found.removed["train"] > 0
     assert not leaked(found.train, found.test)
 
 
@@ -103,3 +104,61 @@ def test_leakage_ignores_case_spacing_and_closing_punctuation(one: str, other: s
 def test_leakage_tells_words_and_placeholders_apart() -> None:
     assert normalise("Save %1") != normalise("Save %2")
     assert normalise("Save as") != normalise("Save")
+
+
+def text(part: str, *sources: str) -> list[Segment]:
+    return [
+        Segment(source, f"{source} in French", part, part, n) for n, source in enumerate(sources)
+    ]
+
+
+def test_given_parts_are_what_their_sources_hold() -> None:
+    given: dict[Part, list[Segment]] = {
+        "dev": text("dev", "a", "b"),
+        "test": text("test", "c", "d", "e"),
+    }
+    found = split(segments(20), SplitRule(dev=7, test=9), given)
+    assert (found.dev, found.test) == (given["dev"], given["test"])
+    assert sorted(found.train, key=lambda s: s.line) == segments(20)
+    assert found.by == "source"
+
+
+def test_only_parts_that_nobody_gives_are_taken_from_the_rest() -> None:
+    found = split(segments(50), SplitRule(dev=7, test=9), {"test": text("test", "c")})
+    assert (len(found.train), len(found.dev), len(found.test)) == (43, 7, 1)
+    assert found.by == "hash"
+
+
+def test_given_training_text_is_never_held_out() -> None:
+    train = text("train", *"abcdefgh")
+    found = split(segments(20), SplitRule(dev=3, test=4), {"train": train})
+    assert set(train) <= set(found.train)
+    assert (len(found.train), len(found.dev), len(found.test)) == (21, 3, 4)
+
+
+def test_a_given_test_source_leaves_training_and_dev_and_stays_in_the_test() -> None:
+    given: dict[Part, list[Segment]] = {
+        "dev": text("dev", "Save.", "Open"),
+        "test": text("test", "save", "Close"),
+    }
+    found = split(text("free", "SAVE", "open", "Move"), SplitRule(), given)
+    assert [s.source for s in found.test] == ["save", "Close"]
+    assert [s.source for s in found.dev] == ["Open"]
+    assert [s.source for s in found.train] == ["Move"]
+    assert found.removed == {"dev": 1, "train": 2}
+
+
+@pytest.mark.parametrize(
+    ("free", "given"),
+    [
+        ([], {"train": text("train", "a", "b")}),
+        ([], {"train": text("train", "a"), "test": text("test", "b")}),
+        ([], {"dev": text("dev", "a"), "test": text("test", "b")}),
+        (segments(5), {"train": text("train", "a")}),
+    ],
+)
+def test_a_part_that_neither_is_given_nor_can_be_taken_is_told(
+    free: list[Segment], given: dict[Part, list[Segment]]
+) -> None:
+    with pytest.raises(DataInvalid, match="leave `part` out of one, give a source"):
+        split(free, SplitRule(dev=3, test=4), given)

@@ -32,17 +32,21 @@ _SIZES: dict[str, Any] = {
 }
 
 
-def model(kind: str) -> Any:
+def model(kind: str, **sizes: Any) -> Any:
     """Return a random float32 model: gemma or llama."""
     torch.manual_seed(0)
     if kind == "gemma":
-        return Gemma3ForCausalLM(Gemma3TextConfig(**_SIZES, sliding_window=8)).eval()
-    return LlamaForCausalLM(LlamaConfig(**_SIZES)).eval()
+        layers = ["sliding_attention", "full_attention"]
+        config = Gemma3TextConfig(**_SIZES | sizes, sliding_window=8, layer_types=layers)
+        return Gemma3ForCausalLM(config).eval()
+    return LlamaForCausalLM(LlamaConfig(**_SIZES | sizes)).eval()
 
 
-def write_base(folder: Path, kind: str = "llama", *, dtype: torch.dtype = torch.float32) -> Path:
+def write_base(
+    folder: Path, kind: str = "llama", *, dtype: torch.dtype = torch.float32, **sizes: Any
+) -> Path:
     """Write a base model's folder with random weights; its card calls it `tiny`."""
-    model(kind).to(dtype).save_pretrained(folder)
+    model(kind, **sizes).to(dtype).save_pretrained(folder)
     fakes.tokenizer().save(str(folder / "tokenizer.json"))
     card = {"name": "tiny", "prompt": fakes.prompt_format().model_dump(mode="json")}
     (folder / "dragoman-base.json").write_text(json.dumps(card), encoding="utf-8")

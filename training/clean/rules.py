@@ -19,6 +19,14 @@ from training.section import Section
 # Below this many more columns a ratio says nothing: "Add" is "Hinzufügen", "Match Brackets" is
 # "Mettre en évidence les parenthèses".
 _RATIO_SLACK: Final = 30
+# A summary is no longer the source's words: it may be of any length, leave tags out, or quote.
+# Monolingual text has no other side.
+_ANY_LENGTH: Final = {
+    "drop_identical": False,
+    "max_chars": None,
+    "max_length_ratio": None,
+    "match_placeholders": False,
+}
 
 
 class CleanRules(Section):
@@ -27,9 +35,13 @@ class CleanRules(Section):
     drop_identical: bool = Field(
         default=True, description="drop pairs whose target is the source: they teach copying"
     )
-    max_chars: int = Field(default=1000, ge=1, description="longest source or target")
-    max_length_ratio: float = Field(
-        default=3.0, gt=1, description="longer side to shorter side; wide characters count twice"
+    max_chars: int | None = Field(
+        default=1000, ge=1, description="longest source or target; null for any"
+    )
+    max_length_ratio: float | None = Field(
+        default=3.0,
+        gt=1,
+        description="longer side to shorter side, null for any; wide characters count twice",
     )
     match_placeholders: bool = Field(
         default=True, description="drop pairs whose placeholders or tags differ"
@@ -37,6 +49,11 @@ class CleanRules(Section):
     drop_duplicates: bool = Field(
         default=True, description="keep the first of equal pairs, and the first of equal sources"
     )
+
+    def relaxed(self) -> CleanRules:
+        """Return the rules without those that hold for translations only, unless they are set."""
+        others = {key: v for key, v in _ANY_LENGTH.items() if key not in self.model_fields_set}
+        return self.model_copy(update=others)
 
 
 Rule = Callable[[Segment], bool]
@@ -50,13 +67,15 @@ def rules_of(config: CleanRules) -> dict[str, Rule]:
     rules: dict[str, Rule] = {"empty": _is_empty}
     if config.drop_identical:
         rules["identical"] = lambda s: s.source.strip() == s.target.strip()
-    rules["too_long"] = lambda s: max(len(s.source), len(s.target)) > config.max_chars
-    rules["length_ratio"] = lambda s: _ratio_exceeds(s, config.max_length_ratio)
+    if (longest := config.max_chars) is not None:
+        rules["too_long"] = lambda s: max(len(s.source), len(s.target)) > longest
+    if (ratio := config.max_length_ratio) is not None:
+        rules["length_ratio"] = lambda s: _ratio_exceeds(s, ratio)
     if config.match_placeholders:
         rules["placeholders"] = lambda s: placeholders(s.source) != placeholders(s.target)
     if config.drop_duplicates:
-        rules["duplicate"] = _Seen(lambda s: (s.source, s.target))
-        rules["other_translation"] = _Seen(lambda s: (s.source,))
+        rules["duplicate"] = _Seen(lambda s: (str(s.pair), s.source, s.target))
+        rules["other_translation"] = _Seen(lambda s: (str(s.pair), s.source))
     return rules
 
 

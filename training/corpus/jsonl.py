@@ -1,4 +1,7 @@
-"""JSON Lines: {"source", "target"}, {"en", "fr"}, or OPUS' {"translation": {"en", "fr"}}."""
+"""JSON Lines: {"source", "target"}, {"en", "fr"}, or OPUS' {"translation": {"en", "fr"}}.
+
+Or any two columns that the recipe names.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,58 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from adapters.errors import DataInvalid
 from adapters.ids import LanguagePair
 from training.corpus.lines import numbered_lines
 from training.corpus.segment import Segment
+from training.corpus.text import alone
+from training.section import Section
 
 
-def read_jsonl(path: Path, pair: LanguagePair) -> Iterator[Segment]:
-    """Yield the pairs of `path`; blank lines are skipped. Raises DataInvalid with path:line."""
+class Columns(Section):
+    """The keys of the texts in each line."""
+
+    source: str = Field(default="source", description="key of the source text")
+    target: str = Field(default="target", description="key of the target text")
+
+
+def read_jsonl(path: Path, pair: LanguagePair, columns: Columns | None = None) -> Iterator[Segment]:
+    """Yield the pairs of `path`; blank lines are skipped. Raises DataInvalid with path:line.
+
+    Without `columns`, the keys are source and target, or the codes of the languages.
+    """
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
         body = _parse(line, path, number)
-        source, target = _texts(body, pair, f"{path}:{number}")
+        where = f"{path}:{number}"
+        texts = _texts(body, pair, where) if columns is None else _named(body, columns, where)
+        source, target = texts
         document = body.get("doc")
         yield Segment(source, target, str(document or path.name), str(path), number)
+
+
+def read_texts(path: Path, language: str, columns: Columns | None = None) -> Iterator[Segment]:
+    """Yield the texts of `path` as monolingual segments. Raises DataInvalid with path:line.
+
+    Without `columns`, the key is `text`.
+    """
+    key = columns.target if columns else "text"
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        body = _parse(line, path, number)
+        if key not in body:
+            raise DataInvalid(
+                f"{where}: expected the key {key!r}, found "
+                f"{', '.join(map(repr, body)) or 'none'}; name the key in the source, for example "
+                f"`columns: {{target: {next(iter(body), 'text')}}}`"
+            )
+        text, document = _text(body, key, where), str(body.get("doc") or path.name)
+        yield alone(text, language, document=document, path=path, line=number)
 
 
 def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
@@ -50,6 +90,16 @@ def _texts(body: dict[str, Any], pair: LanguagePair, where: str) -> tuple[str, s
         f'"{pair.target}", found {", ".join(map(repr, body)) or "none"}; rename the keys, '
         "or set `pair` of this source in the recipe"
     )
+
+
+def _named(body: dict[str, Any], columns: Columns, where: str) -> tuple[str, str]:
+    if missing := [key for key in (columns.source, columns.target) if key not in body]:
+        raise DataInvalid(
+            f"{where}: expected the keys {columns.source!r} and {columns.target!r}, found "
+            f"{', '.join(map(repr, body)) or 'none'}; correct `columns` of this source "
+            f"({' and '.join(missing)} missing)"
+        )
+    return _text(body, columns.source, where), _text(body, columns.target, where)
 
 
 def _text(texts: dict[str, Any], key: str, where: str) -> str:

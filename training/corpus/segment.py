@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adapters.ids import LanguagePair
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A pair of texts, byte for byte as in the file: whitespace is part of the text.
 
     `document` groups segments that must not be torn apart by a split; `path` and `line` say
-    where the pair was read (line 1 is the first; entry number for compiled catalogues).
+    where the pair was read (line 1 is the first; entry number for compiled catalogues). `pair`
+    names the languages; readers that do not know them leave it to the source. Monolingual text
+    is on both sides, and its pair has its language twice.
     """
 
     source: str
@@ -22,10 +26,12 @@ class Segment:
     document: str
     path: str
     line: int
+    pair: LanguagePair | None = None
 
     def reversed(self) -> Segment:
         """Return the same pair with the languages swapped."""
-        return Segment(self.target, self.source, self.document, self.path, self.line)
+        swapped = self.pair and self.pair.reverse
+        return Segment(self.target, self.source, self.document, self.path, self.line, swapped)
 
     @property
     def origin(self) -> str:
@@ -40,7 +46,15 @@ class Segment:
             "doc": self.document,
             "path": self.path,
             "line": self.line,
+            **({"pair": str(self.pair)} if self.pair else {}),
         }
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> Segment:
+        """Return what to_json gave, with the place it came from."""
+        pair = LanguagePair.parse(body["pair"]) if "pair" in body else None
+        texts = (body["source"], body["target"], body["doc"], body["path"], body["line"])
+        return cls(*texts, pair)
 
 
 def write_jsonl(segments: Iterable[Segment], path: Path) -> None:
@@ -55,5 +69,4 @@ def write_jsonl(segments: Iterable[Segment], path: Path) -> None:
 def load_jsonl(path: Path) -> list[Segment]:
     """Return the segments that write_jsonl wrote, with the places they came from."""
     with path.open(encoding="utf-8", newline="\n") as file:
-        bodies = [json.loads(line) for line in file]
-    return [Segment(b["source"], b["target"], b["doc"], b["path"], b["line"]) for b in bodies]
+        return [Segment.from_json(json.loads(line)) for line in file]

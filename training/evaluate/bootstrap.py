@@ -43,13 +43,30 @@ def compare(
     seed: int = 0,
 ) -> Comparison:
     """Return how `system` does against `other`; the same seed gives the same figures."""
-    stats, other_stats = chrf_stats(system, references), chrf_stats(other, references)
-    weights = _draws(len(references), resamples, seed)
-    scores, other_scores = chrf_of(weights @ stats), chrf_of(weights @ other_stats)
+    return compare_mean([(system, other, references)], resamples=resamples, seed=seed)
+
+
+def compare_mean(
+    test_sets: Sequence[tuple[Sequence[str], Sequence[str], Sequence[str]]],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """Return how a system does on average over test sets of (its texts, the other's, references).
+
+    Each set is resampled by itself and counts the same, however large it is.
+    """
+    stats = [[chrf_stats(t, refs) for t in (own, other)] for own, other, refs in test_sets]
+    weights = [_draws(len(refs), resamples, seed) for _, _, refs in test_sets]
+    drawn = np.mean(
+        [[chrf_of(w @ s) for s in both] for w, both in zip(weights, stats, strict=True)], axis=0
+    )
+    value, other_value = np.mean([[chrf_of(s.sum(axis=0)) for s in both] for both in stats], axis=0)
+    scores, other_scores = drawn
     not_better = int((scores <= other_scores).sum())
     return Comparison(
-        value=float(chrf_of(stats.sum(axis=0))),
-        other=float(chrf_of(other_stats.sum(axis=0))),
+        value=float(value),
+        other=float(other_value),
         p_value=(not_better + 1) / (resamples + 1),
         ci95=_interval(scores),
         gain_ci95=_interval(scores - other_scores),

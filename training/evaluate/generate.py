@@ -1,4 +1,4 @@
-"""Greedy translations and log-probabilities, with the base and its adapters in one model.
+"""Greedy translations and log-probabilities of a base and what was trained on it.
 
 For measuring, not for serving: no server to start, a batch of segments at a time. Rows that have
 ended leave the batch, and the head sees the last position only.
@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
-from peft import PeftModel
 from torch import Tensor
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import DynamicCache
 from transformers.utils import logging
 
 from adapters.tokenizer import BaseTokenizer
+from training.methods.load import Loaded, load
 
 # Ended rows are carried along until this share of the batch has ended: leaving copies the cache.
 _COMPACT_AT: Final = 0.25
@@ -35,42 +35,42 @@ class Generated:
 
 @dataclass
 class _Batch:
-    """Rows that are still being written; `rows` are their indices in the whole."""
+    """Rows that are still being written; `rows` are their indices in the whole.
+
+    `new` are the ids, or [row, position, hidden] embeddings, that the cache has not seen yet.
+    """
 
     rows: Tensor
-    ids: Tensor
+    new: Tensor
     mask: Tensor
     cache: DynamicCache
 
 
 class Generator:
-    """A base model with any number of adapters, loaded once."""
+    """A base model with what was trained on it; adapters of one kind share one model."""
 
-    def __init__(self, model: Any, tokenizer: BaseTokenizer, *, pad: int) -> None:
-        self._model = model
+    def __init__(self, loaded: Mapping[str | None, Loaded], tokenizer: BaseTokenizer) -> None:
+        self._loaded = loaded
         self._tokenizer = tokenizer
-        self._pad = pad
 
     @classmethod
     def load(cls, base: Path, adapters: Mapping[str, Path] | None = None) -> Generator:
-        """Return the model of folder `base` with the adapters, in the base's precision."""
+        """Return the model of folder `base` with the folders of any kind, in the base's precision.
+
+        A kind that cannot stand beside another in one model takes the memory of one more base.
+        """
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype="auto", local_files_only=True)
-        if torch.cuda.is_available():
-            model = model.to("cuda")
-        pad = model.config.get_text_config().pad_token_id
+        loaded: dict[str | None, Loaded] = {}
         for name, folder in (adapters or {}).items():
-            # No upcast to float32: an adapter computes here as it does when it is served.
-            if isinstance(model, PeftModel):
-                model.load_adapter(str(folder), name, autocast_adapter_dtype=False)
-            else:
-                model = PeftModel.from_pretrained(
-                    model, str(folder), name, autocast_adapter_dtype=False
-                )
-        model.eval()
-        model.get_output_embeddings().register_forward_pre_hook(_make_contiguous)
-        return cls(model, BaseTokenizer.load(base), pad=0 if pad is None else int(pad))
+            beside = next((one for one in loaded.values() if one.can_hold(folder)), None)
+            if beside is not None:
+                beside.add(folder, name)
+            loaded[name] = beside or load(base, folder, name)
+        loaded[None] = next((one for one in loaded.values() if one.has_base), None) or load(base)
+        for one in {id(one): one for one in loaded.values()}.values():
+            one.model.get_output_embeddings().register_forward_pre_hook(_make_contiguous)
+        return cls(loaded, BaseTokenizer.load(base))
 
     def generate(  # noqa: PLR0913 - the five are what a batch of prompts needs
         self,
@@ -90,12 +90,14 @@ class Generator:
         answers: dict[int, Generated] = {}
         # Longest first: rows of a batch end at about the same step, and memory peaks at once.
         order = sorted(range(len(prompts)), key=lambda i: (max_tokens[i], len(prompts[i])))[::-1]
-        stops = torch.tensor(sorted(set(stop_token_ids)), device=self._model.device)
-        with torch.inference_mode(), self._adapter(adapter):
+        with torch.inference_mode(), self._adapter(adapter) as writer:
+            if not writer.can_pad(max(map(len, prompts), default=0) + max(max_tokens, default=0)):
+                batch_size = 1
+            stops = torch.tensor(sorted(set(stop_token_ids)), device=writer.device)
             for start in range(0, len(order), batch_size):
                 rows = order[start : start + batch_size]
-                limits = torch.tensor([max_tokens[i] for i in rows], device=self._model.device)
-                texts = self._decode([list(prompts[i]) for i in rows], stops, limits)
+                limits = torch.tensor([max_tokens[i] for i in rows], device=writer.device)
+                texts = writer.decode([list(prompts[i]) for i in rows], stops, limits)
                 answers |= {
                     i: self._answer(ids, stop_token_ids) for i, ids in zip(rows, texts, strict=True)
                 }
@@ -111,30 +113,67 @@ class Generator:
         adapter: str | None = None,
     ) -> list[float]:
         """Return the summed log-probability (natural log) of each target after its prompt."""
-        with torch.inference_mode(), self._adapter(adapter):
+        with torch.inference_mode(), self._adapter(adapter) as writer:
             return [
-                self._logprob(list(prompt), list(target))
+                writer.logprob(list(prompt), list(target))
                 for prompt, target in zip(prompts, targets, strict=True)
             ]
-
-    def _logprob(self, prompt: list[int], target: list[int]) -> float:
-        ids = torch.tensor([prompt + target], device=self._model.device)
-        keep = len(target) + 1
-        logits = self._model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits[0, :-1]
-        scores = torch.log_softmax(logits.float(), -1)
-        return float(scores.gather(1, ids[0, -len(target) :, None]).sum())
 
     def _answer(self, ids: list[int], stop_token_ids: Sequence[int]) -> Generated:
         stopped = bool(ids) and ids[-1] in stop_token_ids
         text = self._tokenizer.decode(ids[:-1] if stopped else ids)
         return Generated(text, tuple(ids), stopped)
 
-    def _decode(self, prompts: list[list[int]], stops: Tensor, limits: Tensor) -> list[list[int]]:
+    @contextmanager
+    def _adapter(self, name: str | None) -> Iterator[_Writer]:
+        if name not in self._loaded:
+            raise KeyError(f"adapter {name!r} is not loaded")
+        loaded = self._loaded[name]
+        with loaded.switched(name):
+            yield _Writer(loaded, adapted=name is not None)
+
+
+class _Writer:
+    """One model at work on batches: as its adapter is switched, virtual tokens before each row."""
+
+    def __init__(self, loaded: Loaded, *, adapted: bool) -> None:
+        self._loaded = loaded
+        self._model = loaded.model
+        self._adapted = adapted
+        self._prefix = loaded.prefix if adapted else 0
+        self._prompt = loaded.prompt if adapted else 0
+        pad = self._model.config.get_text_config().pad_token_id
+        self._pad = 0 if pad is None else int(pad)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        device: torch.device = self._model.device
+        return device
+
+    def can_pad(self, positions: int) -> bool:
+        """Whether rows of different length can be decoded together.
+
+        Padding lies between the cache's virtual tokens and the row; a sliding window, which
+        counts it, would leave virtual tokens behind too early.
+        """
+        window = getattr(self._model.config.get_text_config(), "sliding_window", None)
+        return not self._prefix or window is None or self._prefix + positions <= int(window)
+
+    def logprob(self, prompt: list[int], target: list[int]) -> float:
+        """Return the summed log-probability of `target` after `prompt`."""
+        batch = self._start([prompt + target])
+        scores = torch.log_softmax(self._logits(batch, len(target) + 1)[0, :-1].float(), -1)
+        ids = torch.tensor(target, device=self.device)
+        return float(scores.gather(1, ids[:, None]).sum())
+
+    def decode(self, prompts: list[list[int]], stops: Tensor, limits: Tensor) -> list[list[int]]:
+        """Return the greedy answers, each up to its limit or a stop token."""
         outputs: list[list[int]] = [[] for _ in prompts]
         batch = self._start(prompts)
         live = torch.ones(len(prompts), dtype=torch.bool, device=stops.device)
         for step in range(1, int(limits.max()) + 1):
-            chosen = self._next(batch)
+            chosen = self._logits(batch, 1)[:, -1].argmax(-1)
             for row, token, alive in zip(
                 batch.rows.tolist(), chosen.tolist(), live.tolist(), strict=True
             ):
@@ -143,47 +182,40 @@ class Generator:
             live &= ~torch.isin(chosen, stops) & (limits[batch.rows] > step)
             if not bool(live.any()):
                 break
-            batch.ids = chosen[:, None]
+            batch.new = chosen[:, None]
             batch.mask = torch.cat([batch.mask, batch.mask.new_ones(len(chosen), 1)], 1)
             if live.float().mean() <= 1 - _COMPACT_AT:
                 keep = live.nonzero()[:, 0]
                 batch.cache.batch_select_indices(keep)
-                batch = _Batch(batch.rows[keep], batch.ids[keep], batch.mask[keep], batch.cache)
+                batch = _Batch(batch.rows[keep], batch.new[keep], batch.mask[keep], batch.cache)
                 live = live[keep]
         return outputs
 
     def _start(self, prompts: list[list[int]]) -> _Batch:
-        device, width = self._model.device, max(map(len, prompts))
-        ids = torch.tensor([[self._pad] * (width - len(p)) + p for p in prompts], device=device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-        cache = DynamicCache(config=self._model.config)
-        return _Batch(torch.arange(len(prompts), device=device), ids, mask, cache)
+        rows = [[self._pad] * self._prompt + prompt for prompt in prompts]
+        width = max(map(len, rows))
+        new = torch.tensor([[self._pad] * (width - len(r)) + r for r in rows], device=self.device)
+        mask = torch.tensor(
+            [[0] * (width - len(r)) + [1] * len(r) for r in rows], device=self.device
+        )
+        if self._prompt:
+            virtual = (mask.cumsum(1) <= self._prompt) & mask.bool()
+            new = self._model.get_input_embeddings()(new)
+            new[virtual] = self._loaded.embeddings().repeat(len(rows), 1)
+        mask = torch.cat([mask.new_ones(len(rows), self._prefix), mask], 1)
+        cache = self._loaded.cache(len(rows), virtual=self._adapted)
+        return _Batch(torch.arange(len(rows), device=self.device), new, mask, cache)
 
-    def _next(self, batch: _Batch) -> Tensor:
-        positions = (batch.mask.cumsum(1) - 1).clamp(min=0)[:, -batch.ids.shape[1] :]
-        output = self._model(
-            input_ids=batch.ids,
+    def _logits(self, batch: _Batch, keep: int) -> Tensor:
+        logits: Tensor = self._model(
+            **{"input_ids" if batch.new.dim() == 2 else "inputs_embeds": batch.new},
             attention_mask=batch.mask,
-            position_ids=positions,
+            position_ids=(batch.mask.cumsum(1) - 1).clamp(min=0)[:, -batch.new.shape[1] :],
             past_key_values=batch.cache,
             use_cache=True,
-            logits_to_keep=1,
-        )
-        best: Tensor = output.logits[:, -1].argmax(-1)
-        return best
-
-    @contextmanager
-    def _adapter(self, name: str | None) -> Iterator[None]:
-        if not isinstance(self._model, PeftModel):
-            if name is not None:
-                raise KeyError(f"adapter {name!r} is not loaded")
-            yield
-        elif name is None:
-            with self._model.disable_adapter():
-                yield
-        else:
-            self._model.set_adapter(name)
-            yield
+            logits_to_keep=keep,
+        ).logits
+        return logits
 
 
 def _make_contiguous(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

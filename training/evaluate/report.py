@@ -11,11 +11,21 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
+from adapters.ids import LanguagePair
 from adapters.prompt import LANGUAGE_NAMES
 from training.candidate import Candidate
 from training.evaluate.bootstrap import RESAMPLES
+from training.methods.config import Method
+from training.methods.conversion import told
+from training.methods.served import name_of
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
+_MADE: Final = {
+    "prefix": "keys and values of virtual tokens for",
+    "prompt": "embeddings of virtual tokens for",
+    "bottleneck": "bottleneck adapters on",
+    "full": "a model of its own, fine-tuned from",
+}
 _WIDTH, _HEIGHT, _MARGIN = 900, 180, 40
 
 
@@ -38,20 +48,46 @@ def render(candidate: Candidate, name: str) -> str:
 
 def _values(candidate: Candidate) -> dict[str, Any]:
     recipe, data = candidate.recipe, candidate.data
-    pair, dropped = recipe.pair, data.clean["dropped"].items()
+    dropped = data.clean["dropped"].items()
+    conversion = candidate.fit.conversion
+    languages = [code for pair in recipe.pairs for code in (pair.source, pair.target)]
     return {
         **{field.name: getattr(candidate, field.name) for field in fields(candidate)},
-        "rows": candidate.rows[: recipe.evaluate.samples],
-        "pair": pair,
-        "versus": candidate.evaluation.over_base,
-        "source_name": LANGUAGE_NAMES.get(pair.source, pair.source),
-        "target_name": LANGUAGE_NAMES.get(pair.target, pair.target),
+        "method": _method(recipe.method),
+        "conversion": conversion and told(conversion),
+        "samples_of": candidate.samples_of,
+        "made": _made(recipe.method, conversion.rank if conversion else None),
+        "served": candidate.served,
+        "languages": list(dict.fromkeys(languages)),
+        "named": _named,
+        "directions": _listed([_named(pair) for pair in recipe.pairs]),
         "resamples": RESAMPLES,
         "dropped": ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in dropped if n),
         "licences": ", ".join(sorted({source.licence for source in data.sources})),
         "loss_chart": loss_chart(candidate.fit.losses, candidate.fit.dev_losses),
         "created": datetime.now(UTC).strftime("%d %B %Y"),
     }
+
+
+def _method(method: Method) -> str:
+    numbers = [(name, getattr(method, name, None)) for name in ("rank", "alpha", "tokens", "size")]
+    return ", ".join([name_of(method), *(f"{n} {v:g}" for n, v in numbers if v is not None)])
+
+
+def _made(method: Method, converted_rank: int | None) -> str:
+    rank = converted_rank or getattr(method, "rank", None)
+    adapter = f"a LoRA adapter (rank {rank}) on" if rank else f"an adapter ({method.kind}) on"
+    return _MADE.get(method.kind, adapter)
+
+
+def _named(pair: LanguagePair) -> str:
+    source, target = (LANGUAGE_NAMES.get(code, code) for code in (pair.source, pair.target))
+    return f"{source} to {target}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def loss_chart(

@@ -6,19 +6,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adapters.manifest import Score
-from training.evaluate.bootstrap import Comparison, compare
+from training.evaluate.bootstrap import Comparison, compare, compare_mean
 from training.evaluate.metrics import Scored, bleu, chrf
+from training.evaluate.rouge import rouge
+from training.task import Task
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What each system made of the same segments; `current` is the version in use, if any."""
+    """What each system made of the same segments.
+
+    `base` was shown examples, `zero_shot` is the base without; `current` is the version in use.
+    """
 
     sources: Sequence[str]
     references: Sequence[str]
     candidate: Sequence[str]
     base: Sequence[str]
     current: Sequence[str] | None = None
+    zero_shot: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Further:
+    """One more metric of the candidate, and of the base with and without examples."""
+
+    metric: str
+    value: float
+    base: float
+    zero_shot: float | None
+    signature: str
 
 
 @dataclass(frozen=True)
@@ -33,6 +50,8 @@ class Evaluation:
     over_base: Comparison
     over_copy: Comparison
     over_current: Comparison | None
+    over_zero_shot: Comparison | None = None
+    further: tuple[Further, ...] = ()
 
     def scores(self) -> tuple[Score, ...]:
         """Return what the manifest keeps."""
@@ -54,10 +73,32 @@ class Evaluation:
                 test_set=self.test_set,
                 base_value=round(self.base_bleu.value, 2),
             ),
+            *(
+                Score(
+                    metric=one.metric,
+                    value=round(one.value, 2),
+                    signature=one.signature,
+                    test_set=self.test_set,
+                    base_value=round(one.base, 2),
+                )
+                for one in self.further
+            ),
         )
 
 
-def score(outputs: Outputs, *, language: str, test_set: str, seed: int = 0) -> Evaluation:
+def mean_over_base(texts: Sequence[Outputs]) -> Comparison:
+    """Return the candidate against the base with examples, on average over test sets."""
+    return compare_mean([(o.candidate, o.base, o.references) for o in texts])
+
+
+def score(
+    outputs: Outputs,
+    *,
+    language: str,
+    test_set: str,
+    task: Task = "translation",
+    seed: int = 0,
+) -> Evaluation:
     """Return every figure; `language` is the target, it decides how BLEU splits words."""
     references, candidate = outputs.references, outputs.candidate
 
@@ -73,4 +114,22 @@ def score(outputs: Outputs, *, language: str, test_set: str, seed: int = 0) -> E
         over_base=against(outputs.base),
         over_copy=against(outputs.sources),
         over_current=against(outputs.current) if outputs.current is not None else None,
+        over_zero_shot=against(outputs.zero_shot) if outputs.zero_shot is not None else None,
+        further=_rouge(outputs) if task == "summarization" else (),
+    )
+
+
+def _rouge(outputs: Outputs) -> tuple[Further, ...]:
+    references, bare = outputs.references, outputs.zero_shot
+    own, base = rouge(outputs.candidate, references), rouge(outputs.base, references)
+    zero_shot = rouge(bare, references) if bare is not None else None
+    return tuple(
+        Further(
+            metric=name,
+            value=scored.value,
+            base=base[name].value,
+            zero_shot=zero_shot[name].value if zero_shot else None,
+            signature=scored.signature,
+        )
+        for name, scored in own.items()
     )

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapters.manifest import Conversion
+
 
 @dataclass(frozen=True)
 class FitProgress:
@@ -29,6 +31,7 @@ class FitResult:
     `losses` and `dev_losses` are (step, loss per target token). `tokens` counts prompt and
     target without padding, over all sessions of a resumed run; `tok_s` is of this session's
     steps after the first two; `seconds` is this session's wall time, model loading excluded.
+    `conversion` says what was lost where the adapter is a LoRA that stands for what was trained.
     """
 
     adapter_folder: Path
@@ -42,3 +45,4 @@ class FitResult:
     target_modules: tuple[str, ...]
     peak_rss_gb: float
     versions: dict[str, str]
+    conversion: Conversion | None = None

@@ -27,6 +27,7 @@ from adapters.console import note
 from adapters.errors import TrainingFailed
 from training.encode import Encoded
 from training.fit.callbacks import Meter, Stop, stop_on_interrupt
+from training.fit.handover import hand_over
 from training.fit.numerics import Numerics, numerics_of
 from training.fit.result import FitResult, OnProgress
 from training.fit.schedule import Schedule
@@ -34,7 +35,8 @@ from training.fit.trainer import LabelTrainer
 from training.methods.adalora import MoveRanks
 from training.methods.attach import Adapted, attach, load_base
 from training.methods.config import AdaLoraMethod, Method
-from training.methods.save import save, target_modules
+from training.methods.rates import learning_rate_of
+from training.methods.save import target_modules
 
 _PACKAGES: Final = ("torch", "transformers", "peft", "trl")
 # CorDA's covariances settle with a few thousand tokens on models of this size.
@@ -69,6 +71,8 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
 ) -> FitResult:
     """Train on `train` and write what came of it to `out/adapter`; checkpoints beside it.
 
+    Where that is a LoRA in place of what was trained, `out/trained` is the latter as PEFT saves it.
+
     With `resume`, goes on from the last checkpoint there; without, starts anew. Asks no network.
     The base stays frozen in its own precision, the adapter is trained in float32 and saved in
     the base's precision: servers cast it to that anyway, so what is evaluated is what is served.
@@ -93,7 +97,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
         trainer.train(resume_from_checkpoint=checkpoint)
     seconds = time.monotonic() - started
     _check_finite(trainer.adapted)
-    folder = save(trainer.adapted, base, out / "adapter")
+    folder, conversion = hand_over(trainer.adapted, method, base, out, dev or train)
     return FitResult(
         adapter_folder=folder,
         seconds=seconds,
@@ -106,6 +110,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
         target_modules=target_modules(folder),
         peak_rss_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        conversion=conversion,
     )
 
 
@@ -155,7 +160,7 @@ def _arguments(run: _Run, numerics: Numerics, *, evaluate: bool) -> SFTConfig:
         per_device_train_batch_size=schedule.batch_size,
         per_device_eval_batch_size=schedule.batch_size,
         gradient_accumulation_steps=schedule.gradient_accumulation,
-        learning_rate=schedule.learning_rate,
+        learning_rate=float(schedule.learning_rate or learning_rate_of(run.method)),
         lr_scheduler_type=schedule.scheduler,
         warmup_steps=schedule.warmup,  # below 1: a share of all steps
         weight_decay=schedule.weight_decay,

@@ -17,7 +17,9 @@ class Schedule(Section):
     batch_size: int = Field(default=16, ge=1, le=4096, description="segments per forward pass")
     gradient_accumulation: int = Field(default=1, ge=1, le=1024)
     # Not strict: YAML 1.1 reads 5e-4, without a dot, as a string.
-    learning_rate: float = Field(default=5e-4, gt=0, le=1, strict=False)
+    learning_rate: float | None = Field(
+        default=None, gt=0, le=1, strict=False, description="without it, what suits the method"
+    )
     scheduler: Literal["linear", "cosine", "constant"] = "linear"
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of all steps")
     weight_decay: float = Field(default=0.0, ge=0, le=1)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor
 from torch.utils.data import Sampler
@@ -13,6 +15,7 @@ from trl import SFTTrainer
 
 from training.encode import IGNORED
 from training.fit.batches import LengthGrouped
+from training.fit.checkpoint import load_trained, save_trained
 from training.fit.label_loss import can_score_labels_only, score_labels_only
 from training.fit.memory import PassSize
 from training.methods.attach import Adapted
@@ -88,6 +91,19 @@ class LabelTrainer(SFTTrainer):
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write none: the manifest says more, and checkpoints need no prose."""
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        # transformers would write the frozen weights, too: half a gigabyte beside a few megabytes.
+        if isinstance(self.adapted.model, PeftModel):
+            super()._save(output_dir, state_dict)
+        else:
+            save_trained(self.adapted, Path(output_dir or str(self.args.output_dir)))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if isinstance(self.adapted.model, PeftModel):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            load_trained(self.adapted, Path(resume_from_checkpoint))
 
     def _send_telemetry(self) -> None:
         """Send none: training asks no network."""

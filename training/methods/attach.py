@@ -28,9 +28,11 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
 from adapters.errors import TrainingFailed
+from training.methods.bottleneck import attach_bottlenecks
 from training.methods.config import (
     RESIDUAL_INITS,
     AdaLoraMethod,
+    BottleneckMethod,
     FullMethod,
     Ia3Method,
     LohaMethod,
@@ -102,6 +104,9 @@ def attach(
     """
     if isinstance(method, FullMethod):
         return _full(model, method)
+    if isinstance(method, BottleneckMethod):
+        attach_bottlenecks(model, method)
+        return Adapted(model, model)
     config = _peft_config(model, method, steps, task)
     if isinstance(config, LoraConfig) and config.corda_config is not None:
         if calibrate is None:
@@ -134,8 +139,6 @@ def _peft_config(model: PreTrainedModel, method: Method, steps: int, task: str) 
         PrefixMethod: lambda m, **o: PrefixTuningConfig(num_virtual_tokens=m.tokens, **o),
         PromptMethod: lambda m, **o: _prompt(m, model, **o),
     }
-    if type(method) not in builders:
-        raise TrainingFailed(f"method.kind: {method.kind} cannot be attached to {type(model)}")
     return builders[type(method)](method, task_type=task)
 
 
@@ -206,6 +209,8 @@ def _ia3(_: Ia3Method, model: PreTrainedModel, **options: Any) -> IA3Config:
 
 
 def _prompt(method: PromptMethod, model: PreTrainedModel, **options: Any) -> PromptTuningConfig:
+    # PEFT's own default is random numbers; words are where the base knows what to do with them.
+    options["prompt_tuning_init"] = PromptTuningInit.SAMPLE_VOCAB
     if method.init_text:
         options |= {
             "prompt_tuning_init": PromptTuningInit.TEXT,

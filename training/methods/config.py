@@ -10,6 +10,7 @@ from training.section import Section
 
 # vLLM reserves slots for these ranks only; another rank is served padded to the next of them.
 SERVED_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+_SERVE_RANK: Final = "the most that the LoRA which stands for it may have"
 # Inits that take the base apart: what is trained is added to what is left of it.
 RESIDUAL_INITS: Final = ("pissa", "olora", "corda")
 _DEFAULT: Final = "lora"
@@ -52,6 +53,9 @@ class LoraMethod(_OnModules):
     )
     rslora: bool = Field(default=False, description="scale by alpha / sqrt(rank) instead")
     dora: bool = Field(default=False, description="train each column's magnitude apart")
+    serve_rank: int | None = Field(
+        default=None, ge=1, le=SERVED_RANKS[-1], description=f"dora: {_SERVE_RANK}"
+    )
     init: Literal["kaiming", "gaussian", "orthogonal", "pissa", "olora", "corda"] = Field(
         default="kaiming",
         description="pissa, olora and corda start from the base's own main directions",
@@ -72,6 +76,8 @@ class LoraMethod(_OnModules):
                 f"init: {self.init} changes the base, which quantize: {self.quantize} would round "
                 "again; use init: kaiming"
             )
+        if self.serve_rank is not None and not self.dora:
+            raise ValueError("serve_rank is for dora: true; this is served at its own rank")
         if residual and 2 * self.rank > SERVED_RANKS[-1]:
             raise ValueError(
                 f"init: {self.init} is served at twice its rank, at most {SERVED_RANKS[-1]}; "
@@ -114,12 +120,14 @@ class LokrMethod(_OnModules):
     alpha: float = Field(default=32.0, gt=0, description="scale of the update is alpha / rank")
     factor: int = Field(default=8, ge=2, le=1024, description="rows of the small matrix")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="of whole ranks")
+    serve_rank: int | None = Field(default=None, ge=1, le=SERVED_RANKS[-1], description=_SERVE_RANK)
 
 
 class Ia3Method(Section):
     """One learnt factor for each output of keys and values and each input of the last MLP layer."""
 
     kind: Literal["ia3"]
+    serve_rank: int | None = Field(default=None, ge=1, le=SERVED_RANKS[-1], description=_SERVE_RANK)
 
 
 class PrefixMethod(Section):

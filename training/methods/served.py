@@ -66,6 +66,13 @@ def how_served(method: Method, model_type: str) -> Served:
     return served
 
 
+def name_of(method: Method) -> str:
+    """Return what people call the method: a `lora` with another init or a magnitude has a name."""
+    if isinstance(method, LoraMethod) and (method.dora or method.init in RESIDUAL_INITS):
+        return "dora" if method.dora else method.init
+    return method.kind
+
+
 def _lora(method: LoraMethod) -> Served:
     if method.dora:
         return Served(Way.LOSSY, "DoRA scales whole columns, the nearest LoRA does not")

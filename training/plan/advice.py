@@ -13,6 +13,7 @@ from training.methods.config import (
     LoraMethod,
     Method,
 )
+from training.methods.rates import learning_rate_of
 from training.methods.served import Served, Way
 from training.plan.work import Work
 from training.recipe import Recipe
@@ -77,7 +78,7 @@ def _served_rank(method: Method) -> int | None:
 
 
 def _of_schedule(recipe: Recipe) -> list[str]:
-    rate = recipe.schedule.learning_rate
+    rate = recipe.schedule.learning_rate or learning_rate_of(recipe.method)
     low, high = _RATES.get(type(recipe.method), (0.0, 1.0))
     if low <= rate <= high:
         return []

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.errors import DataInvalid
-from adapters.tokenizer import BaseTokenizer
 from training import prepare
-from training.encode import Encoder
 from training.methods.served import Served, how_served
 from training.plan.advice import about_data, warnings
 from training.plan.counts import Counts, count
@@ -19,6 +17,7 @@ from training.plan.memory import Memory, Pass, estimate, largest_pass
 from training.plan.speed import Rate, rate_key, rate_of
 from training.plan.work import Work, flop, work_of
 from training.recipe import Recipe
+from training.sampling import sample
 
 
 @dataclass(frozen=True)
@@ -105,17 +104,14 @@ def plan(recipe: Recipe, base: Path, *, table: Gpus, hardware: str) -> Plan:
 
 def work_here(recipe: Recipe, base: Path) -> tuple[Work | None, str]:
     """Return the work of the recipe's text, or None and why its text cannot be read."""
+    from training.pipeline import encode  # which refuses runs by plans
+
     try:
         data = prepare.prepare(recipe)
     except DataInvalid as error:
         return None, str(error)
-    encoder = Encoder(
-        prompt=recipe.prompt.complete(base),
-        pair=recipe.pair,
-        tokenizer=BaseTokenizer.load(base),
-        max_length=recipe.schedule.max_length,
-    )
-    rows, report = encoder.encode_all(data.train)
+    drawn = sample(data.train, recipe.sampling, seed=recipe.seed)
+    rows, report = encode(recipe, base, drawn)
     if not rows:
-        return None, f"all pairs are longer than schedule.max_length {encoder.max_length}"
+        return None, f"all pairs are longer than schedule.max_length {recipe.schedule.max_length}"
     return work_of(rows, report.too_long, recipe.schedule, seed=recipe.seed), ""

@@ -1,0 +1,102 @@
+"""Measured: what a candidate did on the held-out text of each of its language pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from adapters.ids import LanguagePair
+from adapters.manifest import Golden
+from training.assess import Assessed, Systems, examples_from, name_of_test_set, steps_of
+from training.corpus.segment import Segment
+from training.evaluate.scores import Evaluation, score
+from training.prepare import Prepared
+from training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Row:
+    """One segment of the test set, as every system has it."""
+
+    source: str
+    reference: str
+    candidate: str
+    base: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One language pair: its scores, how the base was asked, and all texts."""
+
+    pair: LanguagePair
+    evaluation: Evaluation
+    base_asked: str
+    rows: tuple[Row, ...]
+    golden: tuple[Golden, ...]
+    zero_shot_asked: str | None = None
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What one pair is measured on; the base is shown examples of `train`."""
+
+    pair: LanguagePair
+    test: Sequence[Segment]
+    dev: Sequence[Segment]
+    train: Sequence[Segment]
+
+
+def held_out(recipe: Recipe, data: Prepared) -> list[HeldOut]:
+    """Return the text of each pair of the recipe, the test part cut as it says."""
+
+    def of(pair: LanguagePair, segments: Sequence[Segment]) -> list[Segment]:
+        return [s for s in segments if (s.pair or recipe.pair) == pair]
+
+    return [
+        HeldOut(
+            pair,
+            of(pair, data.test)[: recipe.evaluate.limit],
+            of(pair, data.dev),
+            of(pair, data.train),
+        )
+        for pair in recipe.pairs
+    ]
+
+
+def steps_over(recipe: Recipe, texts: Sequence[HeldOut], *, current: bool) -> int:
+    """Return how many segments `assess_all` decodes, for a progress bar."""
+    systems, bases = (2 if current else 1), (2 if recipe.evaluate.zero_shot else 1)
+    return sum(
+        steps_of(test=len(t.test), dev=len(t.dev), systems=systems, bases=bases) for t in texts
+    )
+
+
+def assess_all(
+    systems: Systems, texts: Sequence[HeldOut], *, shots: int
+) -> dict[LanguagePair, Assessed]:
+    """Return every system's translations; the base is shown examples of the same pair."""
+    return {
+        text.pair: systems.assess(text.test, text.dev, examples_from(text.train, shots))
+        for text in texts
+    }
+
+
+def measured(
+    recipe: Recipe, texts: Sequence[HeldOut], assessed: Mapping[LanguagePair, Assessed]
+) -> tuple[Measured, ...]:
+    """Return the figures of each pair."""
+    return tuple(_measured(recipe, text, assessed[text.pair]) for text in texts)
+
+
+def _measured(recipe: Recipe, text: HeldOut, assessed: Assessed) -> Measured:
+    outputs = assessed.outputs
+    columns = (outputs.sources, outputs.references, outputs.candidate, outputs.base)
+    name = name_of_test_set(recipe, text.test, text.pair)
+    return Measured(
+        pair=text.pair,
+        evaluation=score(outputs, language=text.pair.target, test_set=name, task=recipe.task),
+        base_asked=f"{recipe.evaluate.shots} examples {assessed.base_asked}",
+        zero_shot_asked=assessed.zero_shot_asked and f"no example {assessed.zero_shot_asked}",
+        rows=tuple(Row(*texts) for texts in zip(*columns, strict=True)),
+        golden=assessed.golden,
+    )

@@ -1,0 +1,42 @@
+"""The learning rate of each kind of method, where a recipe names none. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from training.methods.config import (
+    AdaLoraMethod,
+    BottleneckMethod,
+    FullMethod,
+    Ia3Method,
+    LohaMethod,
+    LokrMethod,
+    LoraMethod,
+    Method,
+    PrefixMethod,
+    PromptMethod,
+)
+
+# A rate is a step of Adam in the units of what is trained, so it follows from what that is.
+_RATES: Final[dict[type, float]] = {
+    LoraMethod: 5e-4,
+    # A third factor of singular values begins at zero and its gradient is small at first.
+    AdaLoraMethod: 2e-3,
+    # Products of four small factors, or of a small one with a low-rank one: slower than LoRA's two.
+    LohaMethod: 1e-3,
+    LokrMethod: 1e-3,
+    # Factors begin at 1 and are few: they must move by tenths to say anything.
+    Ia3Method: 1e-2,
+    # Keys, values and embeddings of some tokens have entries of about 1, not of a weight's size.
+    PrefixMethod: 1e-2,
+    PromptMethod: 1e-1,
+    # Houlsby et al. found 3e-5 to 3e-3; the layers begin as the identity.
+    BottleneckMethod: 1e-3,
+    # The weights hold what the base knows: a large step forgets it.
+    FullMethod: 5e-5,
+}
+
+
+def learning_rate_of(method: Method) -> float:
+    """Return the learning rate that suits `method`."""
+    return _RATES[type(method)]
