@@ -56,7 +56,9 @@ def build_app() -> typer.Typer:
     import training.artefacts_cli
     import training.base_cli
     import training.data_cli
+    import training.eval_cli
     import training.train_cli
+    import training.translate_cli
 
     app = typer.Typer(
         no_args_is_help=True,
@@ -67,6 +69,9 @@ def build_app() -> typer.Typer:
     app.add_typer(training.base_cli.app, name="base")
     app.add_typer(training.data_cli.app, name="data")
     app.command("train")(training.train_cli.train)
+    app.command("translate")(training.translate_cli.translate)
+    app.command("eval")(training.eval_cli.evaluate)
+    app.command("export")(training.translate_cli.export)
     group = typer.Typer(no_args_is_help=True, help=adapters.cli.app.info.help)
     group.add_typer(adapters.cli.app)
     group.add_typer(training.artefacts_cli.app)

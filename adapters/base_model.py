@@ -19,7 +19,10 @@ CARD_FILE: Final = "dragoman-base.json"
 _CACHE_FILE: Final = ".dragoman-fingerprint.json"
 _INDEX_FILE: Final = "model.safetensors.index.json"
 _FINGERPRINT_RE: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_TOKENIZER_FILES: Final = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
+_TOKENIZER_FILES: Final = (
+    "tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt",
+    "source.spm", "target.spm", "spiece.model", "sentencepiece.bpe.model",
+)  # fmt: skip
 # What transformers writes into config.json without changing what the model computes.
 _CONFIG_NOISE: Final = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
 

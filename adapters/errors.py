@@ -23,6 +23,7 @@ DragomanError
 ├── RecipeInvalid             a training recipe with errors, all of them listed
 ├── DataInvalid               a data file that cannot be read, with file and line
 ├── TrainingFailed            a run that cannot go on
+│   └── OutOfMemory           a run that needs more memory than there is
 ├── NotServable               a method or base whose result no server has beside others
 ├── HubUnavailable            a hub that cannot be reached, or refuses
 ├── GateFailed                a candidate that did not beat the base
@@ -198,6 +199,12 @@ class HubUnavailable(DragomanError):
     """A hub that cannot be reached, or refuses."""
 
     code = "hub_unavailable"
+
+
+class OutOfMemory(TrainingFailed):
+    """A run that needs more memory than there is."""
+
+    code = "out_of_memory"
 
 
 class GateFailed(DragomanError):

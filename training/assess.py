@@ -32,7 +32,9 @@ _GOLDEN_CHARS: Final = range(1, 121)
 _CHOICE_SEGMENTS: Final = 16
 # What an example should show: a sentence or a name of some length, nothing that fills the prompt.
 _EXAMPLE_CHARS: Final = range(15, 121)
-_COLUMNS: Final = ("sources", "references", "candidate", "base", "current", "zero_shot")
+_COLUMNS: Final = (
+    "sources", "references", "candidate", "base", "current", "zero_shot", "start",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,17 @@ class Assessed:
 
 @dataclass(frozen=True)
 class Systems:
-    """What is compared: the adapter in `candidate`, its base, and the version in use, if any."""
+    """What is compared: the adapter in `candidate`, its base, and the version in use, if any.
+
+    `start` is the folder of the adapter that training went on from, if any.
+    """
 
     recipe: Recipe
     base: Path
     candidate: Path
     current: Published | None
     on_progress: Callable[[int], None]
+    start: Path | None = None
 
     def assess(
         self, test: Sequence[Segment], dev: Sequence[Segment], examples: Sequence[Example]
@@ -95,9 +101,15 @@ class Systems:
             candidate=[answer.text for answer in candidate],
             base=base,
             current=current,
+            start=self._start_texts(own, test),
             zero_shot=zero_shot,
         )
         return Assessed(outputs, self._golden(own, test, candidate), asked, bare)
+
+    def _start_texts(self, own: PromptFormat, test: Sequence[Segment]) -> list[str] | None:
+        if self.start is None:
+            return None
+        return [answer.text for answer in self._answers(own, test, adapter="start")]
 
     @cached_property
     def _generator(self) -> Generator:
@@ -106,6 +118,8 @@ class Systems:
         folders = {"candidate": self.candidate}
         if self.current is not None:
             folders["current"] = self.current.folder
+        if self.start is not None:
+            folders["start"] = self.start
         return Generator.load(self.base, folders)
 
     @cached_property

@@ -57,6 +57,7 @@ class Candidate:
             "base_bleu": round(fmean(e.base_bleu.value for e in evaluations), 2),
             "bleu": round(fmean(e.bleu.value for e in evaluations), 2),
             "base_chrf": round(versus.other, 2),
+            **_preferences(self.fit),
             "chrf": round(versus.value, 2),
             "chrf_ci95": [round(bound, 2) for bound in versus.ci95],
             "copy_chrf": round(fmean(e.over_copy.other for e in evaluations), 2),
@@ -111,6 +112,9 @@ def _further_of(measured: Measured) -> dict[str, Any]:
     if evaluation.over_zero_shot is not None:
         figures["zero_shot_asked"] = measured.zero_shot_asked
         figures["zero_shot_chrf"] = round(evaluation.over_zero_shot.other, 2)
+    if evaluation.over_start is not None:
+        figures["start_chrf"] = round(evaluation.over_start.other, 2)
+        figures["start_p_value"] = round(evaluation.over_start.p_value, 6)
     if evaluation.further:
         figures["further"] = {
             one.metric: {
@@ -126,3 +130,13 @@ def _further_of(measured: Measured) -> dict[str, Any]:
 
 def _either(texts: Iterable[str]) -> str:
     return " / ".join(dict.fromkeys(texts))
+
+
+def _preferences(fit: FitResult) -> dict[str, list[float]]:
+    if not fit.preferences:
+        return {}
+    (_, before, margin_before), (_, after, margin) = fit.preferences[0], fit.preferences[-1]
+    return {
+        "dev_preferred": [round(before, 4), round(after, 4)],
+        "dev_reward_margin": [round(margin_before, 4), round(margin, 4)],
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
 
 app = typer.Typer(no_args_is_help=True, help="Training text: build it, look at it.")
+
+
+class Chosen(enum.StrEnum):
+    """What a preference prefers."""
+
+    REFERENCE = "reference"
+    BEST = "best"
+
 
 _SHOWN = 5
 _SHOWN_CHARS = 90
@@ -75,6 +84,58 @@ def inspect(
     print_table(["characters", *names], rows, title="\nlengths")
     _show_segments("\nsamples", [("train", s) for s in prepared.train[:_SHOWN]])
     _show_rejected(prepared)
+
+
+@app.command(epilog="Example: dragoman data prefer jupyter-en-fr --out preferences.jsonl")
+def prefer(
+    recipe: RecipeName,
+    *,
+    out: Annotated[Path, typer.Option(help="The JSON Lines file to write.")],
+    overrides: Overrides = None,
+    data: DataFolder = None,
+    adapter: Annotated[
+        str | None, typer.Option(help="Folder or id of the adapter that translates, not the base.")
+    ] = None,
+    registry: Annotated[Path | None, typer.Option(help="Registry that has the adapter.")] = None,
+    candidates: Annotated[int, typer.Option(min=1, max=64, help="Translations a segment.")] = 8,
+    temperature: Annotated[float, typer.Option(min=0.01, max=2.0, help="Of the sampling.")] = 1.0,
+    segments: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
+    chosen: Annotated[Chosen, typer.Option(help="What is preferred.")] = Chosen.REFERENCE,
+    min_margin: Annotated[
+        float,
+        typer.Option(min=0, max=100, help="chrF++ points between the chosen and the rejected."),
+    ] = 5.0,
+) -> None:
+    """Translate a recipe's training segments several times; write chosen and rejected as JSONL.
+
+    The rejected translation is the one least like the reference by sentence chrF++. Dev and test
+    segments stay out of it. The file is a source for objective.kind: dpo or cpo.
+    """
+    from adapters.base_model import BaseModelRef
+    from adapters.locations import bases_root, default_registry
+    from adapters.registry import FileRegistry
+    from training.base_models import resolve_base
+    from training.corpus.segment import write_jsonl
+    from training.objective import CandidateRule
+    from training.objectives.prefer import make_preferences
+    from training.start import find_start
+
+    rule = CandidateRule(
+        per_segment=candidates,
+        temperature=temperature,
+        segments=segments,
+        chosen=chosen.value,
+        min_margin=min_margin,
+    )
+    config, prepared = _prepare(recipe, overrides, data)
+    base = resolve_base(config.base, root=bases_root(), say=note)
+    folder = None
+    if adapter is not None:
+        known = FileRegistry(registry or default_registry())
+        folder = find_start(adapter, Path(), known, BaseModelRef.read(base))
+    made = make_preferences(prepared.train[:segments], config, base, rule, folder)
+    write_jsonl(made, out)
+    typer.echo(f"written: {out}, {len(made)} preferences")
 
 
 def _prepare(

@@ -12,6 +12,7 @@ from training.corpus.segment import Segment
 from training.evaluate.scores import Evaluation, score
 from training.prepare import Prepared
 from training.recipe import Recipe
+from training.seq2seq.assess import NO_EXAMPLES
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ def held_out(recipe: Recipe, data: Prepared) -> list[HeldOut]:
     ]
 
 
-def steps_over(recipe: Recipe, texts: Sequence[HeldOut], *, current: bool) -> int:
-    """Return how many segments `assess_all` decodes, for a progress bar."""
-    systems, bases = (2 if current else 1), (2 if recipe.evaluate.zero_shot else 1)
+def steps_over(recipe: Recipe, texts: Sequence[HeldOut], *, systems: int) -> int:
+    """Return how many segments `assess_all` decodes with so many adapters, for a progress bar."""
+    bases = 2 if recipe.evaluate.zero_shot else 1
     return sum(
         steps_of(test=len(t.test), dev=len(t.dev), systems=systems, bases=bases) for t in texts
     )
@@ -95,8 +96,12 @@ def _measured(recipe: Recipe, text: HeldOut, assessed: Assessed) -> Measured:
     return Measured(
         pair=text.pair,
         evaluation=score(outputs, language=text.pair.target, test_set=name, task=recipe.task),
-        base_asked=f"{recipe.evaluate.shots} examples {assessed.base_asked}",
+        base_asked=_asked(recipe, assessed.base_asked),
         zero_shot_asked=assessed.zero_shot_asked and f"no example {assessed.zero_shot_asked}",
         rows=tuple(Row(*texts) for texts in zip(*columns, strict=True)),
         golden=assessed.golden,
     )
+
+
+def _asked(recipe: Recipe, how: str) -> str:
+    return how if how == NO_EXAMPLES else f"{recipe.evaluate.shots} examples {how}"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import gc
-import os
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,25 +16,34 @@ from adapters.console import note, progress
 from adapters.errors import AdapterNotFound, NotServable
 from adapters.ids import AdapterRef, LanguagePair
 from adapters.locations import bases_root, cache_root
-from adapters.manifest import Conversion
+from adapters.manifest import CONFIG_FILE, WEIGHTS_FILE, Conversion
 from adapters.registry import Published, Registry
-from adapters.tokenizer import BaseTokenizer
 from training import prepare
 from training.assess import Assessed, Systems
 from training.base_models import resolve_base
 from training.candidate import Candidate
-from training.encode import Encoder
+from training.corpus.source import digest_of
 from training.evaluate.report import write_report
 from training.evaluate.scores import mean_over_base
 from training.fit.result import FitProgress, FitResult
 from training.gate import judge
+from training.hardware import hardware
 from training.measure import HeldOut, assess_all, held_out, measured, steps_over
 from training.methods.conversion import check_conversion, judged, told
 from training.methods.served import Way, how_served
+from training.objective import PreferenceObjective
+from training.objectives.prefer import with_preferences
 from training.publish import publish
 from training.recipe import Recipe
+from training.rows import check_pair_recipe, rows_of
 from training.run_folder import RunFolder, open_run
 from training.sampling import sample
+from training.seq2seq.ask import template_for
+from training.seq2seq.assess import PairSystems
+from training.seq2seq.family import Family, family_of
+from training.start import find_start
+from training.text_run import measure_text, refuse_to_publish, summary_of
+from training.translate.note import ModelNote
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Options:
     resume: bool = False
     publish: bool = False
     force: bool = False
+    allow_memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,8 @@ class _Run:
     reference: BaseModelRef
     folder: RunFolder
     options: Options
+    start: Path | None = None
+    family: Family | None = None  # None: a causal base
 
 
 def default_folder(recipe: Recipe) -> Path:
@@ -74,19 +84,32 @@ def default_folder(recipe: Recipe) -> Path:
 
 def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
     """Train, measure and report; publish if asked to. Raises GateFailed, TrainingFailed, …."""
+    is_text = recipe.objective.kind == "monolingual"
+    if is_text and options.publish:
+        refuse_to_publish(recipe)
     base = resolve_base(recipe.base, root=bases_root(), say=note)
     _say_how_served(recipe, base, publish=options.publish)
-    reference = BaseModelRef.read(base)
+    reference, family = BaseModelRef.read(base), family_of(base)
+    if family is not None:
+        check_pair_recipe(recipe, family)
     identity = {
         "recipe": recipe.digest,
         "folder": str(recipe.folder),  # its relative paths start there
         "base": reference.fingerprint,
     }
+    start = _start(recipe, registry, reference)
+    if start is not None:
+        identity["start"] = digest_of([start / CONFIG_FILE, start / WEIGHTS_FILE])
     root = options.out or default_folder(recipe)
+    if not (options.resume and (root / "fit.json").is_file()):
+        from training.plan.refusal import refuse_beyond_memory
+
+        refuse_beyond_memory(recipe, base, allow=options.allow_memory)
     with open_run(root, identity, resume=options.resume) as folder:
-        candidate = _candidate(
-            _Run(recipe, base, reference, folder, options), _current(registry, recipe, reference)
-        )
+        this = _Run(recipe, base, reference, folder, options, start, family)
+        if is_text:
+            return _read_text(this)
+        candidate = _candidate(this, _current(registry, recipe, reference))
         write_report(candidate, folder.adapter)
         summary = candidate.summary()
         folder.finish("summary", summary)
@@ -94,6 +117,16 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
         if options.publish:
             published = publish(candidate, registry, force=options.force)
         return Outcome(summary, root, published)
+
+
+def _read_text(this: _Run) -> Outcome:
+    data = _data(this)
+    fitted = _fit(this, data)
+    note("evaluate: perplexity of the test text")
+    found = measure_text(this.recipe, this.base, fitted.adapter_folder, data)
+    summary = summary_of(this.recipe, this.reference, data, fitted, found)
+    this.folder.finish("summary", summary)
+    return Outcome(summary, this.folder.root, None)
 
 
 def _say_how_served(recipe: Recipe, base: Path, *, publish: bool) -> None:
@@ -114,6 +147,7 @@ def _say_how_served(recipe: Recipe, base: Path, *, publish: bool) -> None:
 def _candidate(this: _Run, current: Published | None) -> Candidate:
     data = _data(this)
     fitted = _fit(this, data)
+    _note(this)
     texts = held_out(this.recipe, data)
     assessed = _assess(this, texts, fitted, current)
     found = measured(this.recipe, texts, assessed)
@@ -141,6 +175,10 @@ def _data(this: _Run) -> prepare.Prepared:
         note("data: done before")
         return prepare.load(this.folder.data)
     data = prepare.prepare(this.recipe)
+    objective = this.recipe.objective
+    if isinstance(objective, PreferenceObjective):
+        data = with_preferences(data, this.recipe, this.base, objective, this.start)
+        _release_memory()
     prepare.write(data, this.folder.data)
     note(f"data: {len(data.train)} train, {len(data.dev)} dev, {len(data.test)} test segments")
     for line in data.report.lost():
@@ -156,19 +194,14 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
         body |= {"adapter_folder": this.folder.adapter, "conversion": conversion}
         return _checked(this, FitResult(**body))
     from training.fit.run import fit
+    from training.plan.speed import remember
 
     recipe = this.recipe
-    encoder = Encoder(
-        prompt=recipe.prompt.complete(this.base),
-        pair=recipe.pair,
-        tokenizer=BaseTokenizer.load(this.base),
-        max_length=recipe.schedule.max_length,
-    )
-    rows = sample(data.train, recipe.sampling, seed=recipe.seed)
-    train, report = encoder.encode_all(rows)
-    dev, _ = encoder.encode_all(data.dev)
-    if report.too_long:
-        note(f"fit: {report.too_long} pairs are over {recipe.schedule.max_length} tokens, left out")
+    drawn = sample(data.train, recipe.sampling, seed=recipe.seed)
+    train, too_long = rows_of(recipe, this.base, drawn)
+    dev, _ = rows_of(recipe, this.base, data.dev)
+    if too_long:
+        note(f"fit: {too_long} pairs are over {recipe.schedule.max_length} tokens, left out")
     with _steps("fit") as on_progress:
         fitted = fit(
             train,
@@ -177,10 +210,13 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
             recipe.method,
             recipe.schedule,
             this.folder.root,
+            objective=recipe.objective,
+            start=this.start,
             seed=recipe.seed,
             resume=this.options.resume,
             on_progress=on_progress,
         )
+    remember(recipe, this.base, fitted, train, hardware=hardware())
     conversion = fitted.conversion
     body = dataclasses.asdict(fitted) | {
         "adapter_folder": str(fitted.adapter_folder),
@@ -210,13 +246,50 @@ def _assess(
     if body is not None and body["against"] == against:
         note("evaluate: translated before")
         return {text.pair: Assessed.from_json(body[str(text.pair)]) for text in texts}
-    total = steps_over(this.recipe, texts, current=current is not None)
-    with progress("evaluate", total=total) as advance:
-        systems = Systems(this.recipe, this.base, fitted.adapter_folder, current, advance)
-        assessed = assess_all(systems, texts, shots=this.recipe.evaluate.shots)
+    if this.family is not None:
+        (text,) = texts
+        with progress("evaluate", total=2 * len(text.test)) as advance:
+            folder = fitted.adapter_folder
+            pairs = PairSystems(this.recipe, this.base, this.family, folder, advance)
+            assessed = {text.pair: pairs.assess(text.test)}
+    else:
+        assessed = _assess_causal(this, texts, fitted, current)
     by_pair = {str(pair): outputs.to_json() for pair, outputs in assessed.items()}
     this.folder.finish("outputs", {**by_pair, "against": against})
     return assessed
+
+
+def _assess_causal(
+    this: _Run, texts: list[HeldOut], fitted: FitResult, current: Published | None
+) -> dict[LanguagePair, Assessed]:
+    others = (current is not None) + (this.start is not None)
+    total = steps_over(this.recipe, texts, systems=1 + others)
+    with progress("evaluate", total=total) as advance:
+        systems = Systems(
+            this.recipe, this.base, fitted.adapter_folder, current, advance, start=this.start
+        )
+        return assess_all(systems, texts, shots=this.recipe.evaluate.shots)
+
+
+def _note(this: _Run) -> None:
+    """Write down what `dragoman translate` must know to run the folder."""
+    recipe, family = this.recipe, this.family
+    ModelNote(
+        id=str(recipe.id),
+        pair=recipe.pair,
+        base=str(this.base.resolve()),
+        family=family,
+        template=template_for(recipe.prompt, family) if family else "{text}",
+        prompt=None if family else recipe.prompt.complete(this.base),
+        decoding=recipe.decoding,
+    ).write(this.folder.root)
+
+
+def _start(recipe: Recipe, registry: Registry, base: BaseModelRef) -> Path | None:
+    objective = recipe.objective
+    if not isinstance(objective, PreferenceObjective) or objective.start is None:
+        return None
+    return find_start(objective.start, recipe.folder, registry, base)
 
 
 def _current(registry: Registry, recipe: Recipe, base: BaseModelRef) -> Published | None:
@@ -252,18 +325,3 @@ def _release_memory() -> None:
     release = getattr(ctypes.CDLL(None), "MallocExtension_ReleaseFreeMemory", None)
     if release is not None:
         release()
-
-
-def hardware() -> str:
-    """Return the processor that this runs on, for the record."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} CPU cores ({_cpu_name()})"
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

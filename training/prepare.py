@@ -65,7 +65,7 @@ def prepare(recipe: Recipe) -> Prepared:
     gathered = gather(recipe)
     parts = split(gathered.free, recipe.split, gathered.given)
     counts = parts.counts()
-    if len(recipe.pairs) > 1:
+    if len(recipe.pairs) > 1 and recipe.objective.kind != "monolingual":
         counts["pairs"] = _counts_of_pairs(recipe, parts)
     report = DataReport(gathered.sources, gathered.clean_report(), counts)
     return Prepared(parts.train, parts.dev, parts.test, report)

@@ -21,8 +21,15 @@ from training.fit.schedule import Schedule
 from training.gate import GateRule
 from training.methods.config import LoraMethod, Method
 from training.methods.rates import learning_rate_of
+from training.objective import Objective, Sft, check_method
 from training.recipe_faults import faults_of, with_overrides
-from training.recipe_pairs import check_pairs, check_sampling, check_sources
+from training.recipe_pairs import (
+    check_pairs,
+    check_prompt,
+    check_sampling,
+    check_sources,
+    check_texts,
+)
 from training.sampling import SamplingRule
 from training.section import Section
 from training.split import SplitRule
@@ -101,6 +108,9 @@ class Recipe(Section):
     task: Task = Field(
         default="translation", description="decides the rules of cleaning, metrics and baselines"
     )
+    objective: Objective = Field(
+        default=Sft(), description="what is learnt from the text: sft, monolingual, dpo or cpo"
+    )
     licence: str = Field(min_length=1, description="of the adapter", examples=["BSD-3-Clause"])
     base: str = Field(default="gemma3-270m", description="name or folder of the base model")
     limitations: str = Field(default="", description="what users of the adapter must know")
@@ -110,7 +120,7 @@ class Recipe(Section):
     clean: CleanRules = Field(default=CleanRules(), validate_default=True)
     split: SplitRule = SplitRule()
     sampling: SamplingRule = SamplingRule()
-    prompt: PromptSection = PromptSection()
+    prompt: PromptSection = Field(default=PromptSection(), validate_default=True)
     decoding: Decoding = Decoding()
     method: Method = LoraMethod()
     schedule: Schedule = Field(default=Schedule(), validate_default=True)
@@ -132,9 +142,36 @@ class Recipe(Section):
     @field_validator("data")
     @classmethod
     def _text_for_pairs(cls, data: tuple[Source, ...], info: ValidationInfo) -> tuple[Source, ...]:
+        objective: Objective = info.data.get("objective", Sft())
         if pairs := info.data.get("pairs"):
-            check_sources(data, pairs)
+            check = check_texts if objective.kind == "monolingual" else check_sources
+            check(data, pairs)
         return data
+
+    @field_validator("method")
+    @classmethod
+    def _serves_the_objective(cls, method: Method, info: ValidationInfo) -> Method:
+        if (objective := info.data.get("objective")) is not None:
+            check_method(objective, method)
+        return method
+
+    @field_validator("clean")
+    @classmethod
+    def _rules_of_task(cls, rules: CleanRules, info: ValidationInfo) -> CleanRules:
+        objective: Objective = info.data.get("objective", Sft())
+        is_text = objective.kind == "monolingual"
+        if is_text and "drop_identical" in rules.model_fields_set and rules.drop_identical:
+            raise ValueError("drop_identical would drop all monolingual text; remove it")
+        is_relaxed = is_text or info.data.get("task") == "summarization"
+        return rules.relaxed() if is_relaxed else rules
+
+    @field_validator("evaluate")
+    @classmethod
+    def _baselines_of_task(cls, section: EvaluateSection, info: ValidationInfo) -> EvaluateSection:
+        if section.zero_shot is not None:
+            return section
+        is_asked = info.data.get("task") == "summarization" and section.shots > 0
+        return section.model_copy(update={"zero_shot": is_asked})
 
     @field_validator("schedule")
     @classmethod
@@ -150,18 +187,19 @@ class Recipe(Section):
         # Here, so that digest, manifest and report name the rate that was used.
         return schedule.model_copy(update={"learning_rate": learning_rate_of(method)})
 
-    @field_validator("clean")
+    @field_validator("prompt")
     @classmethod
-    def _rules_of_task(cls, rules: CleanRules, info: ValidationInfo) -> CleanRules:
-        return rules.for_task(info.data.get("task", "translation"))
-
-    @field_validator("evaluate")
-    @classmethod
-    def _baselines_of_task(cls, section: EvaluateSection, info: ValidationInfo) -> EvaluateSection:
-        if section.zero_shot is not None:
-            return section
-        is_asked = info.data.get("task") == "summarization" and section.shots > 0
-        return section.model_copy(update={"zero_shot": is_asked})
+    def _tells_pairs_apart(cls, prompt: PromptSection, info: ValidationInfo) -> PromptSection:
+        objective: Objective = info.data.get("objective", Sft())
+        pairs: tuple[LanguagePair, ...] = info.data.get("pairs", ())
+        if objective.kind != "monolingual":  # that reads text and asks nothing
+            check_prompt([prompt.user, prompt.system or ""], pairs)
+        if len(pairs) > 1 and prompt.examples:
+            raise ValueError(
+                "examples are shown for every pair, and these are of one; remove them, or write "
+                "one recipe a pair"
+            )
+        return prompt
 
     @field_validator("sampling")
     @classmethod

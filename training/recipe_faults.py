@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -12,6 +12,7 @@ from training.recipe_keys import KIND, Key, key_of, kinds_of
 from training.strict_yaml import Document, Fault, Path, parse_scalar
 
 _M = TypeVar("_M", bound=BaseModel)
+_SHOULD_BE: Final = "Input should be "
 
 
 def with_overrides(document: Document, overrides: Sequence[str]) -> Document:
@@ -36,7 +37,12 @@ def faults_of(model: type[_M], document: Document) -> tuple[_M | None, list[Faul
     except ValidationError as error:
         if isinstance(document.values, dict):
             details = error.errors()
-            faults += [_fault(model, document, d) for d in details if not _is_echo(d, details)]
+            found = [
+                (key_of(model, document.values, tuple(d["loc"])), d)
+                for d in details
+                if not _is_echo(d, details)
+            ]
+            faults += [_fault(document, key, same) for key, same in _by_place(found)]
         return None, faults
     return (None, faults) if faults else (value, [])
 
@@ -76,8 +82,18 @@ def _child(node: Any, part: str | int) -> Any:
     return None
 
 
-def _fault(model: type[BaseModel], document: Document, detail: Any) -> Fault:
-    key = key_of(model, document.values, tuple(detail["loc"]))
+def _by_place(found: Sequence[tuple[Key, Any]]) -> list[tuple[Key, list[Any]]]:
+    """Return each key with its errors: one, or one for each type that the value may have."""
+    places: dict[Any, tuple[Key, list[Any]]] = {}
+    for number, (key, detail) in enumerate(found):
+        is_choice = len(detail["loc"]) > len(key.path) and detail["msg"].startswith(_SHOULD_BE)
+        place = (key.path, key.owners) if is_choice else number
+        places.setdefault(place, (key, []))[1].append(detail)
+    return list(places.values())
+
+
+def _fault(document: Document, key: Key, alternatives: Sequence[Any]) -> Fault:
+    detail, *others = alternatives
     kind = detail["type"]
     if kind == "extra_forbidden":
         return Fault(document.place_of(key.path), _unknown(key))
@@ -86,6 +102,7 @@ def _fault(model: type[BaseModel], document: Document, detail: Any) -> Fault:
     if kind == "union_tag_invalid":
         return Fault(document.place_of((*key.path, KIND)), _unknown_kind(key, detail["ctx"]))
     message = detail["msg"].removeprefix("Value error, ")
+    message += "".join(f" or {other['msg'].removeprefix(_SHOULD_BE)}" for other in others)
     if kind != "value_error":
         shown = repr(detail["input"])
         message += f", found {shown if len(shown) <= 60 else shown[:57] + '…'}"

@@ -35,6 +35,11 @@ def check_pairs(adapter_id: AdapterId, pairs: Sequence[LanguagePair]) -> tuple[L
 def check_sources(sources: Sequence[Source], pairs: Sequence[LanguagePair]) -> None:
     """Raise ValueError for a source without use, and for a pair without text."""
     for number, source in enumerate(sources):
+        if source.language is not None:
+            raise ValueError(
+                f"source {number} is text of one language, and the objective needs pairs; "
+                "set `objective: {kind: monolingual}`, or give its translation"
+            )
         if source.pair is None and len({frozenset((p.source, p.target)) for p in pairs}) > 1:
             raise ValueError(
                 f"source {number} does not say its languages, and the recipe has several; "
@@ -51,6 +56,19 @@ def check_sources(sources: Sequence[Source], pairs: Sequence[LanguagePair]) -> N
         raise ValueError(f"no source has text for {_listed(missing)}; add one, or leave it out")
 
 
+def check_texts(sources: Sequence[Source], pairs: Sequence[LanguagePair]) -> None:
+    """Raise ValueError for a source that is not monolingual text of one of the languages."""
+    languages = dict.fromkeys(code for pair in pairs for code in (pair.source, pair.target))
+    for number, source in enumerate(sources):
+        if source.language not in languages:
+            found = f"is in {source.language}" if source.language else "has no `language`"
+            raise ValueError(
+                f"source {number} {found}, and a monolingual objective learns from text in "
+                f"{' or '.join(languages)}; give a text or jsonl source with `language: "
+                f"{pairs[0].target}`, or leave `objective` out"
+            )
+
+
 def check_sampling(rule: SamplingRule, pairs: Sequence[LanguagePair]) -> None:
     """Raise ValueError for a weight of another pair, and where there is nothing to weigh."""
     if len(pairs) == 1 and rule != SamplingRule():
@@ -59,6 +77,19 @@ def check_sampling(rule: SamplingRule, pairs: Sequence[LanguagePair]) -> None:
         raise ValueError(
             f"weights are of the recipe's pairs ({_listed(pairs)}), found {_listed(unknown)}"
         )
+
+
+def check_prompt(messages: Sequence[str], pairs: Sequence[LanguagePair]) -> None:
+    """Raise ValueError where two pairs would be asked by the same words."""
+    if any("{target}" in message for message in messages):
+        return
+    for pair in pairs:
+        alike = [other for other in pairs if other.source == pair.source]
+        if len(alike) > 1:
+            raise ValueError(
+                f"{_listed(alike)} would be asked by the same words; name the language in `user` "
+                'or `system`, for example `user: "Translate from {source} to {target}:\\n{text}"`'
+            )
 
 
 def _listed(pairs: Sequence[LanguagePair]) -> str:

@@ -16,6 +16,7 @@ from training.methods.served import Way
 
 if TYPE_CHECKING:
     from training.pipeline import Outcome
+    from training.recipe import Recipe
 
 Overrides = Annotated[
     list[str] | None,
@@ -54,6 +55,15 @@ def train(
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Stop early, for a smoke test.")
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what it takes and costs; train nothing.")
+    ] = False,
+    gpus: Annotated[
+        Path | None, typer.Option(help="GPUs and prices for --plan, instead of the shipped ones.")
+    ] = None,
+    allow_memory: Annotated[
+        bool, typer.Option("--allow-memory", help="Start even if the memory looks too small.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train, evaluate and, with --publish, publish the adapter of a recipe.
@@ -69,6 +79,9 @@ def train(
         raise typer.BadParameter("--force only means something together with --publish")
     # Read before the start below, so that a broken recipe is told at once.
     config = Recipe.load(recipe, overrides=changes, folder=data)
+    if plan:
+        _plan(config, gpus, as_json=as_json)
+        return
     _restart_with_fast_libraries()
     # On import it warns that 4-bit kernels are missing, which no run here uses.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -76,7 +89,9 @@ def train(
     from adapters.registry import FileRegistry
     from training.pipeline import Options, run
 
-    options = Options(out=out, resume=resume, publish=publish, force=force)
+    options = Options(
+        out=out, resume=resume, publish=publish, force=force, allow_memory=allow_memory
+    )
     try:
         outcome = run(config, FileRegistry(registry or default_registry()), options)
     except KeyboardInterrupt:
@@ -86,6 +101,23 @@ def train(
         print_json(_json(outcome))
     else:
         _show(outcome)
+
+
+def _plan(config: Recipe, gpus: Path | None, *, as_json: bool) -> None:
+    from adapters.locations import bases_root
+    from training.base_models import resolve_base
+    from training.hardware import hardware
+    from training.plan.gpus import SHIPPED, Gpus
+    from training.plan.plan import plan
+    from training.plan.show import show
+
+    table = Gpus.load(gpus or SHIPPED)
+    base = resolve_base(config.base, root=bases_root(), say=note)
+    planned = plan(config, base, table=table, hardware=hardware())
+    if as_json:
+        print_json(planned.to_json())
+    else:
+        show(planned)
 
 
 def _restart_with_fast_libraries() -> None:
@@ -138,16 +170,27 @@ def _show_scores(figures: dict[str, Any], title: str) -> None:
     rows = [row("adapter", "", "value"), row(f"base, {figures['base_asked']}", "base_", "base")]
     if "zero_shot_chrf" in figures:
         rows.append(row(f"base, {figures['zero_shot_asked']}", "zero_shot_", "zero_shot"))
+    if "start_chrf" in figures:
+        rows.append(row("start of training", "start_", "start"))
     rows.append(row("source copied", "copy_", "copy"))
     print_table(["system", "chrF++", "BLEU", *further], rows, title=title)
 
 
 def _show(outcome: Outcome) -> None:
     summary, published = outcome.summary, outcome.published
+    if "perplexity" in summary:
+        rows = [["adapter", summary["perplexity"]], ["base", summary["base_perplexity"]]]
+        print_table(["system", "perplexity"], rows, title=summary["signature"])
+        typer.echo(f"p = {summary['p_value']:.3f} that the adapter is not better")
+        typer.echo(f"adapter: {outcome.folder / 'adapter'}")
+        return
     for pair, figures in summary.get("pairs", {}).items():
         _show_scores(figures, f"{pair}: {figures['test_set']}")
     mean_of = f"mean of {len(summary['pairs'])} pairs" if "pairs" in summary else ""
     _show_scores(summary, mean_of or summary["test_set"])
+    if "dev_preferred" in summary:
+        before, after = summary["dev_preferred"]
+        typer.echo(f"held-out pairs preferred: {before:.0%} before, {after:.0%} after")
     gate = summary["gate"]
     verdict = "passed" if gate["passed"] else "not passed"
     typer.echo(f"gate {verdict}: {'; '.join(gate['reasons'])}")

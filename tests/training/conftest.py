@@ -123,5 +123,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(FakeGenerator, "world", made, raising=False)
     fit, generate = SimpleNamespace(fit=made.fit), SimpleNamespace(Generator=FakeGenerator)
     monkeypatch.setitem(sys.modules, "training.fit.run", fit)
+    # What torch would count: the tiny base is of no architecture that it knows.
+    monkeypatch.setattr("training.plan.refusal.refuse_beyond_memory", made.admit)
+    monkeypatch.setattr("training.plan.speed.remember", lambda *_, **__: None)
     monkeypatch.setitem(sys.modules, "training.evaluate.generate", generate)
     return made

@@ -9,10 +9,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from adapters.errors import OutOfMemory
 from adapters.manifest import Conversion
 from adapters.tokenizer import BaseTokenizer
 from tests import fakes
 from tests.training.conftest import fit_result
+from training.recipe import Recipe
 
 FRENCH = {"Open": "Ouvrir", "Close": "Fermer", "Save": "Enregistrer", "Move": "Déplacer"}
 
@@ -31,9 +33,14 @@ class World:
     decodes: list[str | None] = field(default_factory=list)
     good: bool = True
     interrupt: bool = False
+    too_large: bool = False
     shown: list[Any] = field(default_factory=list)
     translate: Callable[[str], str] = to_french
     conversion: Conversion | None = None
+
+    def admit(self, recipe: Recipe, base: Path, *, allow: bool) -> None:
+        if self.too_large and not allow:
+            raise OutOfMemory("needs 9 GB, and 1 GB is available")
 
     def fit(self, train: Sequence[Any], *rest: Any, **options: Any) -> Any:
         out = rest[4]
@@ -72,5 +79,8 @@ class FakeGenerator:
             answers.append(SimpleNamespace(text=text, token_ids=(7, fakes.END)))
         return answers
 
-    def logprobs(self, prompts: list[Any], targets: list[Any], *, adapter: str) -> list[float]:
-        return [-1.0] * len(prompts)
+    def logprobs(
+        self, prompts: list[Any], targets: list[Any], *, adapter: str | None
+    ) -> list[float]:
+        per_token = -0.1 if adapter and self.world.good else -0.2
+        return [per_token * len(target) for target in targets]

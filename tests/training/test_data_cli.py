@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner, Result
 
 import dragoman
 from adapters.errors import DataInvalid, RecipeInvalid
+from adapters.ids import LanguagePair
+from training.corpus.jsonl import read_jsonl
 
 
 def invoke(*arguments: object) -> Result:
@@ -75,7 +79,9 @@ def test_every_command_refuses_a_broken_recipe(command: list[str], tmp_path: Pat
     assert isinstance(invoke(*command, tmp_path / "r.yaml").exception, RecipeInvalid)
 
 
-@pytest.mark.parametrize("command", [["data", "build"], ["data", "inspect"], ["train"]])
+@pytest.mark.parametrize(
+    "command", [["data", "build"], ["data", "inspect"], ["data", "prefer"], ["train"]]
+)
 def test_help_has_an_example(command: list[str]) -> None:
     result = invoke(*command, "--help")
     assert f"Example: dragoman {' '.join(command)} jupyter-en-fr" in " ".join(result.stdout.split())
@@ -83,3 +89,20 @@ def test_help_has_an_example(command: list[str]) -> None:
 
 def test_force_without_publish_is_bad_usage(recipe_file: Path) -> None:
     assert invoke("train", recipe_file, "--force").exit_code == 2
+
+
+def test_prefer_writes_preferences_that_are_a_source(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = SimpleNamespace(text="no idea", token_ids=(7,))
+    fake = SimpleNamespace(generate=lambda prompts, **_: [said for _ in prompts])
+    loaded = SimpleNamespace(load=lambda base, adapters: fake)
+    module = SimpleNamespace(Generator=loaded)
+    monkeypatch.setitem(sys.modules, "training.evaluate.generate", module)
+    out = tmp_path / "preferences.jsonl"
+    result = invoke("data", "prefer", recipe_file, "--out", out, "--segments", "10")
+    assert result.exit_code == 0, result.output
+    assert "10 preferences" in result.stdout
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert {row["rejected"] for row in rows} == {"no idea"}
+    assert [s.rejected for s in read_jsonl(out, LanguagePair("en", "fr"))] == ["no idea"] * 10

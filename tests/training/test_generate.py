@@ -134,3 +134,20 @@ def test_progress_counts_every_prompt(base: Path) -> None:
 def test_an_adapter_that_is_not_loaded_is_an_error(base: Path) -> None:
     with pytest.raises(KeyError, match="other"):
         Generator.load(base).generate([[5]], stop_token_ids=STOPS, max_tokens=[1], adapter="other")
+
+
+def test_samples_differ_between_seeds_and_are_the_same_for_one(base: Path) -> None:
+    generator = Generator.load(base)
+    prompts = prompts_of(base)[:2] * 3
+
+    def sample(seed: int, temperature: float = 1.0) -> list[tuple[int, ...]]:
+        answers = generator.generate(
+            prompts, stop_token_ids=STOPS, max_tokens=[6] * 6, temperature=temperature, seed=seed
+        )
+        return [answer.token_ids for answer in answers]
+
+    assert sample(1) == sample(1)
+    assert sample(1) != sample(2)
+    assert len(set(sample(1))) > 2
+    greedy = generator.generate(prompts, stop_token_ids=STOPS, max_tokens=[6] * 6)
+    assert sample(1, temperature=1e-4) == [answer.token_ids for answer in greedy]

@@ -10,10 +10,18 @@ import pytest
 from typer.testing import CliRunner
 
 import dragoman
-from adapters.errors import ConversionTooLossy, GateFailed, NotServable
+from adapters.errors import (
+    ConversionTooLossy,
+    DataInvalid,
+    GateFailed,
+    NotServable,
+    OutOfMemory,
+    TrainingFailed,
+)
 from adapters.ids import AdapterId, AdapterRef
 from adapters.manifest import Conversion
 from adapters.registry import FileRegistry
+from tests import fakes
 from tests.training.fake_run import World
 from training.pipeline import Options, run
 from training.prepare import load
@@ -50,6 +58,47 @@ def test_nothing_is_trained_on_that_is_tested(
     assert not {s.source for s in data.train} & {s.source for s in data.test}
 
 
+def test_candidates_of_the_base_become_what_is_rejected(
+    world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    changes = ["objective.kind=dpo", "objective.candidates.segments=20"]
+    recipe = Recipe.load(str(recipe_file), overrides=changes)
+    run(recipe, registry, Options(tmp_path / "run"))
+    data = load(tmp_path / "run" / "data")
+    assert (len(data.train), len(data.dev), len(data.test)) == (20, 6, 12)
+    assert {s.rejected for s in [*data.train, *data.dev]} == {"no idea"}
+    assert all(s.rejected is None for s in data.test)
+    assert data.report.split["undecided"] == 0
+    assert world.fits == [(20, False)]
+
+
+def test_preferences_go_on_from_an_adapter_and_are_compared_with_it(
+    world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    start = fakes.write_lora(tmp_path / "sft" / "adapter")
+    changes = ["objective.kind=cpo", "objective.candidates.per_segment=2"]
+    world.good = False  # so that what the start says is worth rejecting
+    asked = Recipe.load(str(recipe_file), overrides=[*changes, "objective.start=sft/adapter"])
+    outcome = run(asked, registry, Options(tmp_path / "run"))
+    assert world.decodes[:2] == ["sampler", "sampler"]
+    assert "start" in world.decodes
+    assert outcome.summary["start_chrf"] == outcome.summary["chrf"]
+    report = (tmp_path / "run" / "adapter" / "report.html").read_text(encoding="utf-8")
+    assert "the adapter it was trained on from" in report
+    (start / "adapter_config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(TrainingFailed, match="another start"):
+        run(asked, registry, Options(tmp_path / "run", resume=True))
+
+
+def test_preferences_of_one_side_are_refused_before_training(
+    world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    recipe = Recipe.load(str(recipe_file), overrides=["objective.kind=dpo"])
+    with pytest.raises(DataInvalid, match=r"pairs.tsv:\d+: objective.kind: dpo compares"):
+        run(recipe, registry, Options(tmp_path / "run"))
+    assert world.fits == []
+
+
 def test_without_publish_the_registry_stays_as_it_was(
     world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
 ) -> None:
@@ -71,6 +120,20 @@ def test_a_failed_gate_publishes_nothing_and_keeps_the_run(
     assert forced is not None
     assert forced.manifest.gate is not None
     assert forced.manifest.gate.forced
+
+
+def test_a_refused_run_has_written_nothing(
+    world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    world.too_large = True
+    recipe, out = Recipe.load(str(recipe_file)), tmp_path / "run"
+    with pytest.raises(OutOfMemory):
+        run(recipe, registry, Options(out))
+    assert not out.exists()
+    assert run(recipe, registry, Options(out, allow_memory=True)).folder == out
+    again = run(recipe, registry, Options(out, resume=True))  # nothing is left to train
+    assert len(world.fits) == 1
+    assert again.summary["id"] == "ui-en-fr"
 
 
 def test_a_resumed_run_does_no_finished_phase_again(

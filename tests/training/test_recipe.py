@@ -65,7 +65,7 @@ def test_all_faults_come_at_once_with_lines_and_remedies(tmp_path: Path) -> None
     assert "unknown key `licens`; did you mean `licence`?" in shown
     assert "unknown key `schedule.epoch`; did you mean `epochs`?" in shown
     assert "`licence` is missing; add for example `licence: BSD-3-Clause`" in shown
-    assert "exactly one of gettext, jsonl and tsv, found gettext and tsv" in shown
+    assert "exactly one of gettext, jsonl, tsv and text, found gettext and tsv" in shown
     assert "`schedule.batch_size`" in shown
     assert "found 'many'" in shown
     assert "expected DOMAIN-SOURCE-TARGET such as 'k8s-en-zh'" in shown
@@ -160,7 +160,10 @@ def test_relative_paths_start_at_the_folder_that_is_given(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_recipes_are_valid_and_named_for_their_id(path: Path) -> None:
-    assert str(Recipe.load(path.stem).id) == path.stem
+    # A prefix says how or on what it is trained, a suffix which other objective it has.
+    recipe = Recipe.load(path.stem)
+    other = "" if recipe.objective.kind == "sft" else f"-{recipe.objective.kind}"
+    assert path.stem.endswith(f"{recipe.id}{other}")
 
 
 def test_there_are_shipped_recipes() -> None:

@@ -14,6 +14,7 @@ MUL = """\
 id: ui-mul
 pairs: [en-de, en-fr, de-en]
 licence: CC0-1.0
+prompt: {user: "{target}: {text}"}
 data:
   - {jsonl: de.jsonl, licence: CC0-1.0, pair: en-de}
   - {jsonl: fr.jsonl, licence: CC0-1.0, pair: fr-en}
@@ -64,6 +65,11 @@ def test_a_recipe_of_one_pair_knows_it_as_its_pairs(tmp_path: Path) -> None:
         (MUL.replace(", pair: en-de", ""), "source 0 does not say its languages"),
         (MUL.replace("fr-en}", "es-en}"), "the pair of source 1 is es-en"),
         (MUL.replace("[en-de, en-fr, de-en]", "[en-de, en-fr, es-en]"), "no source has text for"),
+        (MUL.replace("{target}: ", ""), "en-de, en-fr would be asked by the same words"),
+        (
+            MUL.replace('{text}"}', '{text}", examples: [{source: a, target: b}]}'),
+            "examples are shown for every pair",
+        ),
         (MUL + "sampling: {weights: {en-es: 2.0}}\n", "found en-es"),
         (
             "id: ui-en-de\nlicence: MIT\ndata: [{tsv: a.tsv, licence: MIT}]\n"
@@ -77,3 +83,8 @@ def test_what_does_not_fit_together_is_told(tmp_path: Path, text: str, expected:
         load(tmp_path, text)
     assert expected in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_languages_in_the_system_message_tell_pairs_apart_too(tmp_path: Path) -> None:
+    text = MUL.replace('user: "{target}: {text}"', 'system: "Answer in {target}."')
+    assert load(tmp_path, text).prompt.user == "{text}"

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from training.candidate import Candidate
 from training.evaluate.report import loss_chart, render
 from training.methods.config import Method
+from training.objective import Dpo
 
 MakeCandidate = Callable[..., Candidate]
 
@@ -114,3 +115,19 @@ def test_the_summary_has_what_the_demo_prints(make_candidate: MakeCandidate) -> 
     assert wanted <= summary.keys()
     assert set(summary["samples"][0]) == {"source", "translation", "reference"}
     assert summary["chrf"] == 100.0
+
+
+def test_a_report_on_preferences_tells_before_and_after(make_candidate: MakeCandidate) -> None:
+    made = make_candidate()
+    changed = {"objective": Dpo(kind="dpo", nll_weight=0.5)}
+    candidate = replace(
+        made,
+        recipe=made.recipe.model_copy(update=changed),
+        fit=replace(made.fit, preferences=((0, 0.25, 0.0), (8, 0.75, 1.5))),
+    )
+    card, report = (render(candidate, name) for name in ("README.md", "report.html"))
+    assert "DPO on preferences, beta 0.1, weight of the chosen side's own loss 0.5" in card
+    assert "likelier in 75 % after training, 25 % before; mean reward margin 1.50" in card
+    assert "75.0 %" in report
+    assert candidate.summary()["dev_preferred"] == [0.25, 0.75]
+    assert "Preferences" not in render(made, "report.html")

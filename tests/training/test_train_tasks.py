@@ -58,3 +58,25 @@ def test_the_preset_of_three_pairs_trains_and_scores_all(tmp_path: Path) -> None
     assert [str(pair) for pair in manifest.pairs] == ["en-de", "en-fr", "fr-en"]
     assert set(outcome.summary["pairs"]) == {"en-de", "en-fr", "fr-en"}
     assert len({score.test_set for score in manifest.scores}) == 3
+
+
+def test_a_fit_on_plain_text_lowers_the_perplexity_of_held_out_text(tmp_path: Path) -> None:
+    pages = [f"Page {n} : le noyau est le noyau du noyau." for n in range(60)]
+    (tmp_path / "pages.txt").write_text("\n\n".join(pages), encoding="utf-8")
+    base = tiny.write_base(tmp_path / "tiny")
+    (tmp_path / "r.yaml").write_text(
+        "id: docs-en-fr\nlicence: CC0-1.0\nobjective: {kind: monolingual}\n"
+        f"base: {base}\ndata: [{{text: pages.txt, language: fr, licence: CC0-1.0}}]\n"
+        "split: {dev: 6, test: 12}\n"
+        "schedule: {max_length: 64, max_steps: 12, batch_size: 8, learning_rate: 1.0e-2}\n",
+        encoding="utf-8",
+    )
+    outcome = run(
+        Recipe.load(str(tmp_path / "r.yaml")),
+        FileRegistry(tmp_path / "registry"),
+        Options(tmp_path / "run"),
+    )
+    summary = outcome.summary
+    assert summary["perplexity"] < 0.9 * summary["base_perplexity"]
+    assert summary["p_value"] < 0.05
+    assert summary["train_steps"] == 12

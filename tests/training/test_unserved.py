@@ -128,6 +128,21 @@ def test_a_targets_log_probability_is_the_loss_that_training_sees(
     assert found != pytest.approx(generator.logprobs(prompts, targets), rel=1e-4)
 
 
+def test_a_prefix_begins_as_if_the_base_had_read_some_words(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = torch.tensor([[9, 40, 77, 12]])
+    monkeypatch.setattr(torch, "randint", lambda *_, **__: words)
+    method: Method = TypeAdapter(Method).validate_python(KINDS["prefix"])
+    adapted = attach(load_base(base, method), method)
+    assert len(adapted.trainable()) == 1
+    prompt = torch.tensor([prompts_of(base)[0]])
+    with torch.no_grad():
+        found = adapted.model(input_ids=prompt).logits[0, -1]
+        read = load_base(base, method)(input_ids=torch.cat([words, prompt], 1)).logits[0, -1]
+    torch.testing.assert_close(found, read, rtol=1e-4, atol=1e-5)
+
+
 def test_kinds_side_by_side_answer_as_each_does_alone(base: Path, tmp_path: Path) -> None:
     folders = {
         f"a {name}": save(changed(base, name), base, tmp_path / name)

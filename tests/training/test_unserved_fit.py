@@ -13,9 +13,10 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+import dragoman
 from adapters.errors import TrainingFailed
-from adapters.registry import FileRegistry
 from tests.training import tiny
 from tests.training.conftest import RECIPE
 from training.fit.checkpoint import TRAINED_FILE
@@ -25,8 +26,7 @@ from training.fit.run import fit
 from training.fit.schedule import Schedule
 from training.methods.attach import attach, load_base
 from training.methods.config import Method
-from training.pipeline import Options, run
-from training.recipe import Recipe
+from training.methods.rates import learning_rate_of
 
 pytestmark = pytest.mark.train
 
@@ -143,20 +143,33 @@ def test_full_fine_tuning_of_a_bf16_base_trains_in_float32(
     assert any("embed_tokens" in name for name in moved) is embeddings
 
 
+SAID = {
+    "prefix": "served not at all: vLLM has no keys and values of virtual tokens",
+    "prompt": "served not at all: vLLM has no virtual tokens",
+    "bottleneck": "served not at all: vLLM has no layers of an adapter's own",
+    "full": "a model of its own: dragoman serve --base",
+}
+
+
 @pytest.mark.parametrize("name", KINDS)
-def test_a_whole_run_measures_every_kind_and_says_how_it_is_served(
+def test_a_whole_run_measures_every_kind_and_says_how_it_can_be_used(
     name: str, tmp_path: Path, recipe_file: Path
 ) -> None:
     base = tiny.write_base(tmp_path / "tiny-model", max_position_embeddings=512)
     text = RECIPE.replace("BASE", str(base)).replace("shots: 3", "shots: 1")
     recipe_file.write_text(text, encoding="utf-8")
-    sets = [f"method.{key}={value}" for key, value in KINDS[name].items()]
-    recipe = Recipe.load(str(recipe_file), overrides=[*sets, "schedule.max_steps=6"])
-    outcome = run(recipe, FileRegistry(tmp_path / "registry"), Options(tmp_path / "run"))
-    summary = outcome.summary
+    changes = {f"method.{key}": value for key, value in KINDS[name].items()}
+    changes["schedule.max_steps"] = 6
+    sets = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+    folders = ["--registry", str(tmp_path / "registry"), "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(
+        dragoman.build_app(), ["train", str(recipe_file), *folders, *sets], catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    assert SAID.get(name, "do it with: dragoman train … --resume --publish") in result.output
+    method: Method = TypeAdapter(Method).validate_python(KINDS[name])
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
     assert summary["method"] == name
-    assert summary["learning_rate"] == recipe.schedule.learning_rate
-    assert summary["served"]["why"]
-    outputs = json.loads((tmp_path / "run" / "outputs.json").read_text(encoding="utf-8"))
-    assert name in (outcome.folder / "adapter" / "README.md").read_text(encoding="utf-8")
-    assert '"golden"' in json.dumps(outputs)
+    assert summary["learning_rate"] == learning_rate_of(method)
+    card = (tmp_path / "run" / "adapter" / "README.md").read_text(encoding="utf-8")
+    assert f"{name}, " in card

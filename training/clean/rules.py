@@ -15,12 +15,12 @@ from pydantic import Field
 from training.clean.placeholders import placeholders
 from training.corpus.segment import Segment
 from training.section import Section
-from training.task import Task
 
 # Below this many more columns a ratio says nothing: "Add" is "Hinzufügen", "Match Brackets" is
 # "Mettre en évidence les parenthèses".
 _RATIO_SLACK: Final = 30
 # A summary is no longer the source's words: it may be of any length, leave tags out, or quote.
+# Monolingual text has no other side.
 _ANY_LENGTH: Final = {
     "drop_identical": False,
     "max_chars": None,
@@ -50,12 +50,10 @@ class CleanRules(Section):
         default=True, description="keep the first of equal pairs, and the first of equal sources"
     )
 
-    def for_task(self, task: Task) -> CleanRules:
-        """Return the rules with the task's own values where the recipe says nothing."""
-        others = {} if task == "translation" else _ANY_LENGTH
-        return self.model_copy(
-            update={key: v for key, v in others.items() if key not in self.model_fields_set}
-        )
+    def relaxed(self) -> CleanRules:
+        """Return the rules without those that hold for translations only, unless they are set."""
+        others = {key: v for key, v in _ANY_LENGTH.items() if key not in self.model_fields_set}
+        return self.model_copy(update=others)
 
 
 Rule = Callable[[Segment], bool]
@@ -66,7 +64,7 @@ def rules_of(config: CleanRules) -> dict[str, Rule]:
 
     The duplicate rules remember what they have seen, so make a new set for every run.
     """
-    rules: dict[str, Rule] = {"empty": _is_empty}
+    rules: dict[str, Rule] = {"empty": _is_empty, "equal_sides": _prefers_itself}
     if config.drop_identical:
         rules["identical"] = lambda s: s.source.strip() == s.target.strip()
     if (longest := config.max_chars) is not None:
@@ -76,13 +74,24 @@ def rules_of(config: CleanRules) -> dict[str, Rule]:
     if config.match_placeholders:
         rules["placeholders"] = lambda s: placeholders(s.source) != placeholders(s.target)
     if config.drop_duplicates:
-        rules["duplicate"] = _Seen(lambda s: (str(s.pair), s.source, s.target))
-        rules["other_translation"] = _Seen(lambda s: (str(s.pair), s.source))
+        rules["duplicate"] = _Seen(lambda s: (str(s.pair), s.source, s.target, s.rejected or ""))
+        # Preferences tell translations of one source apart: each teaches something of its own.
+        rules["other_translation"] = _Seen(
+            lambda s: (
+                (str(s.pair), s.source)
+                if s.rejected is None
+                else (str(s.pair), s.source, s.target, s.rejected)
+            )
+        )
     return rules
 
 
 def _is_empty(segment: Segment) -> bool:
     return not segment.source.strip() or not segment.target.strip()
+
+
+def _prefers_itself(segment: Segment) -> bool:
+    return segment.rejected is not None and segment.rejected.strip() == segment.target.strip()
 
 
 def _ratio_exceeds(segment: Segment, limit: float) -> bool:

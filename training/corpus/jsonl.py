@@ -1,6 +1,7 @@
 """JSON Lines: {"source", "target"}, {"en", "fr"}, or OPUS' {"translation": {"en", "fr"}}.
 
-Or any two columns that the recipe names.
+Or any two columns that the recipe names. Rows of a preference have keys of their own, see
+training.corpus.preferences.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pydantic import Field
 from adapters.errors import DataInvalid
 from adapters.ids import LanguagePair
 from training.corpus.lines import numbered_lines
+from training.corpus.preferences import is_preference, read_preference
 from training.corpus.segment import Segment
+from training.corpus.text import alone
 from training.section import Section
 
 
@@ -35,11 +38,36 @@ def read_jsonl(path: Path, pair: LanguagePair, columns: Columns | None = None) -
         if not line.strip():
             continue
         body = _parse(line, path, number)
+        where, rejected = f"{path}:{number}", None
+        if columns is not None:
+            source, target = _named(body, columns, where)
+        elif is_preference(body):
+            source, target, rejected = read_preference(body, where)
+        else:
+            source, target = _texts(body, pair, where)
+        document = str(body.get("doc") or path.name)
+        yield Segment(source, target, document, str(path), number, rejected=rejected)
+
+
+def read_texts(path: Path, language: str, columns: Columns | None = None) -> Iterator[Segment]:
+    """Yield the texts of `path` as monolingual segments. Raises DataInvalid with path:line.
+
+    Without `columns`, the key is `text`.
+    """
+    key = columns.target if columns else "text"
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
         where = f"{path}:{number}"
-        texts = _texts(body, pair, where) if columns is None else _named(body, columns, where)
-        source, target = texts
-        document = body.get("doc")
-        yield Segment(source, target, str(document or path.name), str(path), number)
+        body = _parse(line, path, number)
+        if key not in body:
+            raise DataInvalid(
+                f"{where}: expected the key {key!r}, found "
+                f"{', '.join(map(repr, body)) or 'none'}; name the key in the source, for example "
+                f"`columns: {{target: {next(iter(body), 'text')}}}`"
+            )
+        text, document = _text(body, key, where), str(body.get("doc") or path.name)
+        yield alone(text, language, document=document, path=path, line=number)
 
 
 def _parse(line: str, path: Path, number: int) -> dict[str, Any]:

@@ -17,7 +17,9 @@ class Segment:
 
     `document` groups segments that must not be torn apart by a split; `path` and `line` say
     where the pair was read (line 1 is the first; entry number for compiled catalogues). `pair`
-    names the languages; readers that do not know them leave it to the source.
+    names the languages; readers that do not know them leave it to the source. Monolingual text
+    is on both sides, and its pair has its language twice. `rejected` is another translation,
+    which the target is preferred to.
     """
 
     source: str
@@ -26,9 +28,10 @@ class Segment:
     path: str
     line: int
     pair: LanguagePair | None = None
+    rejected: str | None = None
 
     def reversed(self) -> Segment:
-        """Return the same pair with the languages swapped."""
+        """Return the same pair with the languages swapped; what was rejected has no reverse."""
         swapped = self.pair and self.pair.reverse
         return Segment(self.target, self.source, self.document, self.path, self.line, swapped)
 
@@ -46,6 +49,7 @@ class Segment:
             "path": self.path,
             "line": self.line,
             **({"pair": str(self.pair)} if self.pair else {}),
+            **({} if self.rejected is None else {"rejected": self.rejected}),
         }
 
     @classmethod
@@ -53,7 +57,7 @@ class Segment:
         """Return what to_json gave, with the place it came from."""
         pair = LanguagePair.parse(body["pair"]) if "pair" in body else None
         texts = (body["source"], body["target"], body["doc"], body["path"], body["line"])
-        return cls(*texts, pair)
+        return cls(*texts, pair, body.get("rejected"))
 
 
 def write_jsonl(segments: Iterable[Segment], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One source of parallel text as a recipe names it, and its segments."""
+"""One source of text as a recipe names it, and its segments."""
 
 from __future__ import annotations
 
@@ -15,24 +15,34 @@ from adapters.ids import LanguagePair
 from adapters.manifest import Pair
 from training.corpus.catalogues import find_catalogues
 from training.corpus.gettext import read_gettext
-from training.corpus.jsonl import Columns, read_jsonl
+from training.corpus.jsonl import Columns, read_jsonl, read_texts
 from training.corpus.segment import Segment
+from training.corpus.text import read_text
 from training.corpus.tsv import read_tsv
 from training.section import Section
 
-FORMATS = ("gettext", "jsonl", "tsv")
+FORMATS = ("gettext", "jsonl", "tsv", "text")
 Part = Literal["train", "dev", "test"]
 PARTS: Final[tuple[Part, ...]] = get_args(Part)
 
 
 class Source(Section):
-    """Where text comes from: exactly one of gettext, jsonl and tsv, and under which licence."""
+    """Where text comes from: exactly one of the formats, and under which licence."""
 
     gettext: str | None = Field(
         default=None, description="a .po/.mo file, a folder of them, or an installed pip package"
     )
     jsonl: str | None = Field(default=None, description="a JSON Lines file")
     tsv: str | None = Field(default=None, description="a tab-separated file")
+    text: str | None = Field(
+        default=None, description="a file of plain text in one language, texts between empty lines"
+    )
+    language: str | None = Field(
+        default=None,
+        pattern=r"^[a-z]{2,3}(_[a-z0-9]{2,8})*$",
+        description="of monolingual text: a text source, or jsonl of one column",
+        examples=["fr"],
+    )
     columns: Columns | None = Field(
         default=None,
         description="keys of the texts in a JSON Lines file, for example "
@@ -59,19 +69,30 @@ class Source(Section):
         given = [name for name in FORMATS if getattr(self, name)]
         if len(given) != 1:
             raise ValueError(
-                "needs exactly one of gettext, jsonl and tsv, "
+                f"needs exactly one of {', '.join(FORMATS[:-1])} and {FORMATS[-1]}, "
                 f"found {' and '.join(given) or 'none'}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _keys_of_format(self) -> Self:
         if self.columns is not None and not self.jsonl:
             raise ValueError(
                 "`columns` are of a jsonl source; a TSV file names its own in a header"
+            )
+        if self.text and self.language is None:
+            raise ValueError("a text source says its `language`; add for example `language: fr`")
+        if self.language is not None and (self.gettext or self.tsv or self.pair):
+            raise ValueError(
+                "`language` is of monolingual text (text or jsonl), which has no `pair`; "
+                "remove one of them"
             )
         return self
 
     @property
     def location(self) -> str:
         """The path or package that the recipe names."""
-        return self.gettext or self.jsonl or self.tsv or ""
+        return self.gettext or self.jsonl or self.tsv or self.text or ""
 
     def directions(self, pairs: Sequence[LanguagePair]) -> list[LanguagePair]:
         """Return which of `pairs` this source has text for, that of the files first."""
@@ -91,12 +112,19 @@ class Source(Section):
 
     def read(self, files: list[Path], pairs: Sequence[LanguagePair]) -> Iterator[Segment]:
         """Yield the segments of `files` in each of their directions. Raises DataInvalid."""
+        if self.language is not None:
+            for path in files:
+                yield from self._read_texts(path, self.language)
+            return
         own = self.pair or pairs[0]
         for direction in self.directions(pairs):
             for path in files:
                 for segment in self._read_file(path, own):
                     found = replace(segment, pair=own)
                     yield found if direction == own else found.reversed()
+
+    def _read_texts(self, path: Path, language: str) -> Iterator[Segment]:
+        return read_texts(path, language, self.columns) if self.jsonl else read_text(path, language)
 
     def _read_file(self, path: Path, pair: LanguagePair) -> Iterator[Segment]:
         if self.gettext:

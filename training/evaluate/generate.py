@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -31,6 +31,10 @@ class Generated:
     text: str
     token_ids: tuple[int, ...]
     stopped: bool
+
+
+# Logits of the next tokens in, (B, V); the tokens out, (B,).
+_Choice = Callable[[Tensor], Tensor]
 
 
 @dataclass
@@ -79,11 +83,14 @@ class Generator:
         stop_token_ids: Sequence[int],
         max_tokens: Sequence[int],
         adapter: str | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
         batch_size: int = 64,
         on_progress: Callable[[int], None] | None = None,
     ) -> list[Generated]:
-        """Return greedy answers in the order of the prompts; `adapter` None means the base alone.
+        """Return answers in the order of the prompts; `adapter` None means the base alone.
 
+        They are greedy, or sampled at `temperature`: the same for the same seed and prompts.
         `max_tokens` holds a limit for each prompt. `on_progress` gets the number of prompts done
         since its last call.
         """
@@ -94,16 +101,22 @@ class Generator:
             if not writer.can_pad(max(map(len, prompts), default=0) + max(max_tokens, default=0)):
                 batch_size = 1
             stops = torch.tensor(sorted(set(stop_token_ids)), device=writer.device)
+            choose = _choice(temperature, seed, writer.device)
             for start in range(0, len(order), batch_size):
                 rows = order[start : start + batch_size]
                 limits = torch.tensor([max_tokens[i] for i in rows], device=writer.device)
-                texts = writer.decode([list(prompts[i]) for i in rows], stops, limits)
+                texts = writer.decode([list(prompts[i]) for i in rows], stops, limits, choose)
                 answers |= {
                     i: self._answer(ids, stop_token_ids) for i, ids in zip(rows, texts, strict=True)
                 }
                 if on_progress is not None:
                     on_progress(len(rows))
         return [answers[i] for i in range(len(prompts))]
+
+    @property
+    def base(self) -> Any:
+        """The base's own model."""
+        return self._loaded[None].model
 
     def logprobs(
         self,
@@ -167,13 +180,15 @@ class _Writer:
         ids = torch.tensor(target, device=self.device)
         return float(scores.gather(1, ids[:, None]).sum())
 
-    def decode(self, prompts: list[list[int]], stops: Tensor, limits: Tensor) -> list[list[int]]:
-        """Return the greedy answers, each up to its limit or a stop token."""
+    def decode(
+        self, prompts: list[list[int]], stops: Tensor, limits: Tensor, choose: _Choice
+    ) -> list[list[int]]:
+        """Return the answers, each up to its limit or a stop token."""
         outputs: list[list[int]] = [[] for _ in prompts]
         batch = self._start(prompts)
         live = torch.ones(len(prompts), dtype=torch.bool, device=stops.device)
         for step in range(1, int(limits.max()) + 1):
-            chosen = self._logits(batch, 1)[:, -1].argmax(-1)
+            chosen = choose(self._logits(batch, 1)[:, -1])
             for row, token, alive in zip(
                 batch.rows.tolist(), chosen.tolist(), live.tolist(), strict=True
             ):
@@ -216,6 +231,18 @@ class _Writer:
             logits_to_keep=keep,
         ).logits
         return logits
+
+
+def _choice(temperature: float, seed: int, device: torch.device) -> _Choice:
+    if not temperature:
+        return lambda logits_BV: logits_BV.argmax(-1)
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def sample(logits_BV: Tensor) -> Tensor:
+        probabilities_BV = torch.softmax(logits_BV.float() / temperature, -1)
+        return torch.multinomial(probabilities_BV, 1, generator=generator)[:, 0]
+
+    return sample
 
 
 def _make_contiguous(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

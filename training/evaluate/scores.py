@@ -16,7 +16,8 @@ from training.task import Task
 class Outputs:
     """What each system made of the same segments.
 
-    `base` was shown examples, `zero_shot` is the base without; `current` is the version in use.
+    `base` was shown examples, `zero_shot` is the base without; `current` is the version in use,
+    `start` the adapter that training went on from.
     """
 
     sources: Sequence[str]
@@ -25,6 +26,7 @@ class Outputs:
     base: Sequence[str]
     current: Sequence[str] | None = None
     zero_shot: Sequence[str] | None = None
+    start: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Evaluation:
     over_copy: Comparison
     over_current: Comparison | None
     over_zero_shot: Comparison | None = None
+    over_start: Comparison | None = None
     further: tuple[Further, ...] = ()
 
     def scores(self) -> tuple[Score, ...]:
@@ -114,6 +117,7 @@ def score(
         over_base=against(outputs.base),
         over_copy=against(outputs.sources),
         over_current=against(outputs.current) if outputs.current is not None else None,
+        over_start=against(outputs.start) if outputs.start is not None else None,
         over_zero_shot=against(outputs.zero_shot) if outputs.zero_shot is not None else None,
         further=_rouge(outputs) if task == "summarization" else (),
     )

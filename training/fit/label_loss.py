@@ -71,11 +71,15 @@ def summed_loss(hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor) -> Tenso
 
 def can_score_labels_only(model: PreTrainedModel) -> bool:
     """Whether the head of `model` is one frozen product, on a CPU."""
+    return has_plain_head(model) and model.get_output_embeddings().weight.device.type == "cpu"
+
+
+def has_plain_head(model: PreTrainedModel) -> bool:
+    """Whether the head of `model` is one frozen product."""
     head = model.get_output_embeddings()
     text = model.config.get_text_config()
     return (
         head is not None
-        and head.weight.device.type == "cpu"
         and not head.weight.requires_grad
         and getattr(head, "bias", None) is None
         and all(getattr(text, name, None) in (None, 1.0) for name in _SPECIAL_HEADS)

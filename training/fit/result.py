@@ -28,9 +28,11 @@ OnProgress = Callable[[FitProgress], None]
 class FitResult:
     """A trained adapter and what its training took.
 
-    `losses` and `dev_losses` are (step, loss per target token). `tokens` counts prompt and
-    target without padding, over all sessions of a resumed run; `tok_s` is of this session's
-    steps after the first two; `seconds` is this session's wall time, model loading excluded.
+    `losses` and `dev_losses` are (step, loss per target token). `preferences`, where the objective
+    is of them, are (step, share of dev pairs whose chosen side is the likelier, reward margin),
+    the first from before training. `tokens` counts prompt and target without padding, over all
+    sessions of a resumed run; `tok_s` is of this session's steps after the first two; `seconds` is
+    this session's wall time, model loading excluded.
     `conversion` says what was lost where the adapter is a LoRA that stands for what was trained.
     """
 
@@ -46,3 +48,4 @@ class FitResult:
     peak_rss_gb: float
     versions: dict[str, str]
     conversion: Conversion | None = None
+    preferences: tuple[tuple[int, float, float], ...] = ()

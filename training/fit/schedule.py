@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field
@@ -23,6 +24,14 @@ class Schedule(Section):
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of all steps")
     weight_decay: float = Field(default=0.0, ge=0, le=1)
     max_grad_norm: float = Field(default=1.0, gt=0)
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = Field(
+        default="adamw", description="the 8-bit ones need a GPU; elsewhere they become adamw"
+    )
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        default="auto",
+        description="of the base and of what is computed; auto is the base's own, "
+        "and fp16 becomes bf16 where there is no GPU",
+    )
     gradient_checkpointing: bool = Field(
         default=False, description="recompute activations: a third slower, much less memory"
     )
@@ -37,3 +46,13 @@ class Schedule(Section):
     max_seconds: float | None = Field(default=None, gt=0, description="ends the run early")
     save_every: int = Field(default=50, ge=1, description="steps between checkpoints")
     evaluate_every: int = Field(default=50, ge=1, description="steps between losses on dev")
+
+    @property
+    def rows_per_step(self) -> int:
+        """Segments that one optimizer step learns from."""
+        return self.batch_size * self.gradient_accumulation
+
+    def steps(self, rows: int) -> int:
+        """Return the optimizer steps of a run over `rows` segments."""
+        steps = math.ceil(math.ceil(rows / self.rows_per_step) * self.epochs)
+        return min(steps, self.max_steps or steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,23 @@ from training.encode import IGNORED
 from training.fit.batches import LengthGrouped
 from training.fit.checkpoint import load_trained, save_trained
 from training.fit.label_loss import can_score_labels_only, score_labels_only
+from training.fit.memory import PassSize
 from training.methods.attach import Adapted
 
 
 class LabelTrainer(SFTTrainer):
     """SFTTrainer that scores label positions only where TRL would score all of them (the CPU)."""
 
+    rows_together = 1  # rows of a batch that one pass must have: two of a preference
+
     def __init__(self, *, adapted: Adapted, tokens_per_pass: int, **kwargs: Any) -> None:
         super().__init__(model=adapted.model, **kwargs)
         self.adapted = adapted
-        self._tokens_per_pass = tokens_per_pass
-        if self.args.bf16:
+        self._pass = PassSize(tokens_per_pass)
+        for parameter in adapted.trainable().values():
+            # TRL makes those on a quantised base bf16, where steps of 1e-4 are rounded away.
+            parameter.data = parameter.data.float()
+        if self.args.bf16 or self.args.fp16:
             _leave_inputs_alone(adapted.model)
         self._labels_only = can_score_labels_only(adapted.base)
         if self._labels_only:
@@ -39,6 +45,11 @@ class LabelTrainer(SFTTrainer):
         """Run a batch in passes of bounded size; the gradients add up to those of one pass."""
         count = num_items_in_batch
         count = _label_count(inputs["labels"]) if count is None else count
+        trained = self.adapted.trainable().values()
+        shape = inputs["input_ids"].shape
+        return self._pass.run(lambda: self._in_passes(model, inputs, count), shape, trained)
+
+    def _in_passes(self, model: Any, inputs: dict[str, Any], count: Any) -> Tensor:
         loss = torch.zeros((), device=self.args.device)
         for part in self._passes(inputs):
             loss += super().training_step(model, part, count)  # type: ignore[no-untyped-call]
@@ -65,20 +76,26 @@ class LabelTrainer(SFTTrainer):
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Return the loss per target token; the inherited one averages over batches instead."""
-        model = self.adapted.model.eval()
+        self.adapted.model.eval()
+        measured = self._measure(self.get_eval_dataloader(eval_dataset))
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
+        self.log(metrics)
+        handler: Any = self.callback_handler  # clears should_evaluate
+        self.control = handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.adapted.model.train()
+        return metrics
+
+    def _measure(self, batches: Iterable[dict[str, Any]]) -> dict[str, float]:
+        """Return what is told of dev text, by name; `loss` is one of them."""
         total, tokens = 0.0, 0
-        for batch in self.get_eval_dataloader(eval_dataset):
+        for batch in batches:
             tokens += _label_count(batch["labels"])
             for part in self._passes(batch):
                 inputs = self._prepare_inputs(part)
                 with torch.inference_mode(), self.compute_loss_context_manager():
-                    total += float(self.compute_loss(model, inputs, num_items_in_batch=1))
-        model.train()
-        metrics = {f"{metric_key_prefix}_loss": total / max(tokens, 1)}
-        self.log(metrics)
-        handler: Any = self.callback_handler  # clears should_evaluate
-        self.control = handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+                    loss = self.compute_loss(self.adapted.model, inputs, num_items_in_batch=1)
+                    total += float(loss)
+        return {"loss": total / max(tokens, 1)}
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write none: the manifest says more, and checkpoints need no prose."""
@@ -102,7 +119,7 @@ class LabelTrainer(SFTTrainer):
     def _passes(self, inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Split the rows so that no pass has more positions than allowed (one row at least)."""
         height, width = inputs["input_ids"].shape
-        rows = max(1, self._tokens_per_pass // width)
+        rows = self._pass.rows(width * self.rows_together) * self.rows_together
         for start in range(0, height, rows):
             yield {name: value[start : start + rows] for name, value in inputs.items()}
 

@@ -1,0 +1,1 @@
+"""Objectives beside cross entropy: preferences (DPO, CPO) and staying near the base."""

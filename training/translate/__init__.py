@@ -1,0 +1,1 @@
+"""Running what was trained without a server: lines in, lines out."""
