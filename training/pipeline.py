@@ -29,7 +29,7 @@ from training.fit.result import FitProgress, FitResult
 from training.gate import judge
 from training.hardware import hardware
 from training.measure import HeldOut, assess_all, held_out, measured, steps_over
-from training.methods.conversion import check_conversion, told
+from training.methods.conversion import check_conversion, judged, told
 from training.methods.served import Way, how_served
 from training.objective import PreferenceObjective
 from training.objectives.prefer import with_preferences
@@ -153,6 +153,7 @@ def _candidate(this: _Run, current: Published | None) -> Candidate:
     found = measured(this.recipe, texts, assessed)
     mean = mean_over_base([assessed[text.pair].outputs for text in texts])
     gate = judge({m.pair: m.evaluation for m in found}, mean, this.recipe.gate)
+    gate = judged(gate, fitted.conversion, this.recipe.gate.max_conversion_error)
     if this.options.force and not gate.passed:
         gate = gate.model_copy(update={"forced": True})
     return Candidate(
@@ -228,11 +229,12 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
 
 
 def _checked(this: _Run, fitted: FitResult) -> FitResult:
-    """Return `fitted` unless its conversion lost more than the recipe allows."""
+    """Return `fitted`, unless it is to be published and its conversion lost more than allowed."""
     if fitted.conversion is not None:
         note(f"adapter: {told(fitted.conversion)}")
-        limit = this.recipe.gate.max_conversion_error
-        check_conversion(fitted.conversion, limit, trained=str(this.folder.trained))
+        if this.options.publish and not this.options.force:  # else the gate says so in the end
+            limit = this.recipe.gate.max_conversion_error
+            check_conversion(fitted.conversion, limit, trained=str(this.folder.trained))
     return fitted
 
 

@@ -118,7 +118,14 @@ def test_every_converted_kind_is_answered_as_the_method_itself_answers(
 
     flags = ("--max-loras", "2", "--max-lora-rank", "64", "--max-model-len", "256")
     server = start_server(
-        registry.root, tmp_path / "log", *flags, "--", "--dtype", "float32", base=str(base)
+        registry.root,
+        tmp_path / "log",
+        *flags,
+        "--",
+        "--dtype",
+        "float32",
+        "--enforce-eager",
+        base=str(base),
     )
     try:
         found = {name: [_ask(server, f"{name}-en-fr", text) for text in ASKED] for name in KINDS}

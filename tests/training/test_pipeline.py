@@ -257,5 +257,8 @@ def test_a_conversion_is_told_in_summary_report_and_manifest_and_held_to_the_lim
     recipe = Recipe.load(str(recipe_file), overrides=strict)
     decodes = len(world.decodes)
     with pytest.raises(ConversionTooLossy, match=r"off by 20% .*at most 10% is allowed"):
-        run(recipe, registry, Options(tmp_path / "strict"))
+        run(recipe, registry, Options(tmp_path / "strict", publish=True))
     assert len(world.decodes) == decodes
+    gate = run(recipe, registry, Options(tmp_path / "strict", resume=True)).summary["gate"]
+    assert not gate["passed"]
+    assert "off by 20%" in gate["reasons"][0]
