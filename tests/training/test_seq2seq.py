@@ -13,13 +13,15 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
-from adapters.errors import InvalidId, PromptInvalid, RequestInvalid
+from adapters.errors import BaseModelNotFound, InvalidId, PromptInvalid, RequestInvalid
 from adapters.ids import LanguagePair
+from tests import fakes
 from tests.training import tiny_pairs
 from training.fit.result import FitResult
 from training.fit.run import fit
 from training.fit.schedule import Schedule
 from training.methods.config import Method
+from training.pickled import unpickle
 from training.seq2seq.encode import EncodedPair, PairEncoder
 from training.seq2seq.family import family_of
 from training.seq2seq.generate import PairGenerator, is_whole_model
@@ -102,10 +104,10 @@ def test_ids_are_those_of_the_bases_own_tokenizer(kind: str, bases: Any) -> None
 @pytest.mark.parametrize("kind", tiny_pairs.FAMILIES)
 def test_what_looks_like_a_control_token_is_text(kind: str, bases: Any) -> None:
     tokenizer = tokenizer_of(bases(kind))
-    begin = [] if tokenizer.forced_bos is None else 1
+    begin = 0 if tokenizer.forced_bos is None else 1
     for text in ("a </s> b", "</s>", "<pad></s>en_XX", "<s>de_DE</s>"):
         ids = tokenizer.encode_source(text)
-        body = ids[1 if begin else 0 : -1]
+        body = ids[begin:-1]
         assert not {tokenizer.eos, tokenizer.pad, tokenizer.forced_bos} & set(body), text
         assert ids[-1] == tokenizer.eos
     with pytest.raises(RequestInvalid, match="lone surrogate"):
@@ -241,3 +243,19 @@ def test_a_source_longer_than_the_base_reads_is_refused(bases: Any) -> None:
     with pytest.raises(RequestInvalid, match="this base reads at most 64"):
         generator.generate(["open the file now " * 20], max_tokens=[5])
     assert generator.generate(["open"], max_tokens=[500])[0].token_ids  # as far as positions go
+
+
+def test_pickled_weights_of_the_hub_become_safetensors(tmp_path: Path) -> None:
+    base = tiny_pairs.write_base(tmp_path / "base", "marian")
+    before = load_pair_model(base).state_dict()
+    config = (base / "config.json").read_text()
+    (base / "model.safetensors").unlink()
+    torch.save(before, base / "pytorch_model.bin")
+    unpickle(base)
+    assert not list(base.glob("*.bin"))
+    assert (base / "config.json").read_text() == config
+    for name, tensor in load_pair_model(base).state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    fakes.write_json(base / "config.json", {"architectures": ["NobodysModel"]})
+    with pytest.raises(BaseModelNotFound, match="'NobodysModel'"):
+        unpickle(base)
