@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapters.console import note, print_json, print_table
+from training.translate.note import ModelNote
 
 if TYPE_CHECKING:
     from training.pipeline import Outcome
@@ -146,7 +147,9 @@ def _show(outcome: Outcome) -> None:
     typer.echo(f"gate {verdict}: {'; '.join(gate['reasons'])}")
     typer.echo(f"report: {outcome.folder / 'adapter' / 'report.html'}")
     if published is None:
-        typer.echo("not published; do it with: dragoman train … --resume --publish")
+        typer.echo(f"try it: dragoman translate --model {shlex.quote(str(outcome.folder))} TEXT")
+        if ModelNote.read(outcome.folder).family is None:  # no server serves the others
+            typer.echo("not published; do it with: dragoman train … --resume --publish")
         return
     manifest = published.manifest
     stable = "" if gate["passed"] else f"; make it stable: dragoman adapters promote {manifest.id}"

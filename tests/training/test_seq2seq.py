@@ -212,6 +212,15 @@ def test_a_resumed_fit_ends_where_the_unbroken_one_does(bases: Any, tmp_path: Pa
         torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-5)
 
 
+def test_recomputed_activations_change_nothing(bases: Any, tmp_path: Path) -> None:
+    plain, again = (
+        train(bases("t5"), METHODS["lora"], tmp_path / str(on), gradient_checkpointing=on)
+        for on in (False, True)
+    )
+    for (_, one), (_, other) in zip(plain.losses, again.losses, strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+
+
 def test_marians_computed_positions_are_not_trained(bases: Any, tmp_path: Path) -> None:
     result = train(bases("marian"), FULL, tmp_path, max_steps=2)
     before, after = load_pair_model(bases("marian")), load_pair_model(result.adapter_folder)
