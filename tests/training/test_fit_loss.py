@@ -76,6 +76,16 @@ def test_bf16_gradients_stay_close_to_float32() -> None:
     assert (rounded.grad.float() - exact.grad).norm() < 0.02 * exact.grad.norm()
 
 
+@pytest.mark.parametrize("vocab_size", [49_152, 49_153])
+def test_the_loss_of_bf16_logits_is_as_good_as_the_logits(vocab_size: int) -> None:
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(6, 64).bfloat16(), torch.randn(vocab_size, 64).bfloat16() * 0.3
+    labels = torch.randint(0, vocab_size, (6,))
+    exact = cross_entropy((hidden @ weight.T).float(), labels, reduction="sum")
+    found = summed_loss(hidden.requires_grad_(), weight, labels)
+    assert abs(found.item() - exact.item()) < 1e-3 * exact.item()
+
+
 def test_no_labels_give_a_loss_of_zero_that_has_a_gradient() -> None:
     model = adapted("llama")
     score_labels_only(model.get_base_model())

@@ -14,6 +14,7 @@ from trl import SFTTrainer
 
 from training.encode import IGNORED
 from training.fit.batches import LengthGrouped
+from training.fit.fused_lora import fuse_lora
 from training.fit.label_loss import can_score_labels_only, score_labels_only
 
 
@@ -30,6 +31,7 @@ class LabelTrainer(SFTTrainer):
         self._labels_only = can_score_labels_only(base)
         if self._labels_only:
             score_labels_only(base)
+        fuse_lora(self.adapted)
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
