@@ -10,6 +10,8 @@ from tests import fakes
 from tests.training import tiny
 from training.fit.fused_lora import fuse_lora
 
+pytestmark = pytest.mark.train
+
 LAYERS = 2 * 7
 
 

@@ -16,6 +16,8 @@ from training.fit import packed_rows
 from training.fit.label_loss import score_labels_only
 from training.fit.packed_rows import MODEL_TYPES, PackedRows, can_pack
 
+pytestmark = pytest.mark.train
+
 Rows = tuple[tuple[int, int], ...]
 # (prompt, all) of each row, in tokens
 ROWS: Rows = ((8, 20), (7, 14), (11, 13), (9, 10))
