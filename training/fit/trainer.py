@@ -15,6 +15,7 @@ from trl import SFTTrainer
 from training.encode import IGNORED
 from training.fit.batches import LengthGrouped
 from training.fit.fused_lora import fuse_lora
+from training.fit.fused_norm import fuse_norms
 from training.fit.label_loss import can_score_labels_only, score_labels_only
 
 
@@ -32,6 +33,7 @@ class LabelTrainer(SFTTrainer):
         if self._labels_only:
             score_labels_only(base)
         fuse_lora(self.adapted)
+        fuse_norms(self.adapted)
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
