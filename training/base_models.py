@@ -19,6 +19,7 @@ from typing import Any, Final
 from adapters.base_model import CARD_FILE, read_config
 from adapters.errors import BaseModelNotFound
 from training.gguf import TokenizerFacts, convert
+from training.pickled import unpickle
 
 # The turns of Gemma's instruction models. Every newline stands inside an expression: Jinja drops a
 # template's last one, and a prompt without it makes every answer begin with ": ".
@@ -37,8 +38,9 @@ GEMMA_TEMPLATE: Final = (
     "{%- if add_generation_prompt -%}{{- '<start_of_turn>model\\n' -}}{%- endif -%}"
 )
 _HUB_FILES: Final = (
-    "*.json", "*.jinja", "*.safetensors", "*.model", "merges.txt", "LICENSE*", "NOTICE*",
+    "*.json", "*.jinja", "*.safetensors", "*.model", "*.spm", "merges.txt", "LICENSE*", "NOTICE*",
 )  # fmt: skip
+_PICKLED: Final = ("pytorch_model*.bin",)
 _GEMMA_NOTICE: Final = (
     "Gemma is provided under and subject to the Gemma Terms of Use found at "
     "ai.google.dev/gemma/terms\n\n"
@@ -204,6 +206,10 @@ def _download(repo: str, root: Path, say: Callable[[str], None]) -> Path:
     with _lock(root / f".{folder.name}.lock"):
         try:
             snapshot_download(repo, local_dir=partial, allow_patterns=list(_HUB_FILES))
+            if not any(partial.glob("*.safetensors")):
+                say("its weights are pickled: converting them")
+                snapshot_download(repo, local_dir=partial, allow_patterns=list(_PICKLED))
+                unpickle(partial)
         except (
             HfHubHTTPError,
             LocalEntryNotFoundError,

@@ -216,13 +216,13 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
             resume=this.options.resume,
             on_progress=on_progress,
         )
-    remember(recipe, this.base, fitted, train, hardware=hardware())
     conversion = fitted.conversion
     body = dataclasses.asdict(fitted) | {
         "adapter_folder": str(fitted.adapter_folder),
         "conversion": conversion and conversion.model_dump(mode="json"),
     }
     this.folder.finish("fit", body)
+    remember(recipe, this.base, fitted, train, hardware=hardware())
     _release_memory()
     note(f"fit: {fitted.steps} steps in {fitted.seconds:.0f} s, {fitted.tok_s:.0f} tok/s")
     return _checked(this, fitted)

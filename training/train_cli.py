@@ -197,6 +197,7 @@ def _show(outcome: Outcome) -> None:
     typer.echo(f"report: {outcome.folder / 'adapter' / 'report.html'}")
     if published is None:
         typer.echo(_use_of(outcome))
+        typer.echo(f"try it: dragoman translate --model {shlex.quote(str(outcome.folder))} TEXT")
         return
     manifest = published.manifest
     stable = "" if gate["passed"] else f"; make it stable: dragoman adapters promote {manifest.id}"

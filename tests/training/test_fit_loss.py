@@ -76,6 +76,55 @@ def test_bf16_gradients_stay_close_to_float32() -> None:
     assert (rounded.grad.float() - exact.grad).norm() < 0.02 * exact.grad.norm()
 
 
+def test_the_loss_of_bf16_logits_is_as_good_as_the_logits() -> None:
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(6, 64).bfloat16(), torch.randn(49_152, 64).bfloat16() * 0.3
+    labels = torch.randint(0, 49_152, (6,))
+    exact = cross_entropy((hidden @ weight.T).float(), labels, reduction="sum")
+    found = summed_loss(hidden.requires_grad_(), weight, labels)
+    assert abs(found.item() - exact.item()) < 1e-3 * exact.item()
+
+
+def hidden_states(kind: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return hidden states, head and labels that make a softmax of the named kind."""
+    torch.manual_seed(0)
+    weight, labels = torch.randn(4096, 64), torch.randint(0, 4096, (24,))
+    if kind == "flat":
+        return torch.randn(24, 64) * 0.01, weight, labels
+    if kind == "sure":  # of most right words: what is left of the gradient is small
+        return weight[labels] * 0.5 + torch.randn(24, 64) * 0.7, weight, labels
+    return torch.randn(24, 64) * 0.9, weight, labels
+
+
+@pytest.mark.parametrize(("kind", "fewer"), [("usual", True), ("sure", True), ("flat", False)])
+def test_words_without_a_share_are_left_out_and_the_gradient_is_the_same(
+    kind: str, fewer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # float32, with the share that bf16 leaves out: what it costs, without bf16's own rounding.
+    monkeypatch.setattr(label_loss, "_LEFT_OUT", 2.0**-10 / torch.finfo(torch.float32).eps)
+    widths = []
+    above = label_loss._above
+
+    def watched(mass_V: torch.Tensor, allowed: float) -> torch.Tensor:
+        kept_V = above(mass_V, allowed)
+        assert mass_V[~kept_V].sum() <= allowed * 1.001
+        widths.append(int(kept_V.sum()) / len(mass_V))
+        return kept_V
+
+    monkeypatch.setattr(label_loss, "_above", watched)
+    hidden, weight, labels = hidden_states(kind)
+    exact, found = hidden.clone().requires_grad_(), hidden.clone().requires_grad_()
+    expected = cross_entropy(exact @ weight.T, labels, reduction="sum")
+    expected.backward()
+    loss = summed_loss(found, weight, labels)
+    loss.backward()
+    assert exact.grad is not None
+    assert found.grad is not None
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    assert (found.grad - exact.grad).norm() <= 1e-3 * exact.grad.norm()
+    assert [width < 1 / 3 for width in widths] == [fewer]
+
+
 def test_no_labels_give_a_loss_of_zero_that_has_a_gradient() -> None:
     model = adapted("llama")
     score_labels_only(model.get_base_model())

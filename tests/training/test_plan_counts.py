@@ -97,7 +97,7 @@ def test_the_count_is_that_of_the_fit_and_the_file_as_large(
     rows = tiny.lessons(base, 4)
     result = fit(rows, [], base, method, Schedule(max_steps=1), tmp_path / "run")
     assert counts.trainable == result.trainable_parameters
-    if body.get("init") is None:
+    if body == {"rank": 4}:  # the others are saved converted
         size = (result.adapter_folder / "adapter_model.safetensors").stat().st_size
         assert counts.file_bytes == pytest.approx(size, abs=6000)  # the header
 

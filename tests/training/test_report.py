@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from training.candidate import Candidate
 from training.evaluate.report import loss_chart, render
-from training.methods.config import Method
+from training.methods.config import LoraMethod, Method
 from training.objective import Dpo
 
 MakeCandidate = Callable[..., Candidate]
@@ -131,3 +131,13 @@ def test_a_report_on_preferences_tells_before_and_after(make_candidate: MakeCand
     assert "75.0 %" in report
     assert candidate.summary()["dev_preferred"] == [0.25, 0.75]
     assert "Preferences" not in render(made, "report.html")
+
+
+def test_a_base_held_in_four_bits_is_told_beside_the_scores(make_candidate: MakeCandidate) -> None:
+    candidate = make_candidate()
+    nf4 = candidate.recipe.model_copy(update={"method": LoraMethod(quantize="nf4")})
+    for name in ("README.md", "report.html"):
+        assert "nf4" not in render(candidate, name)
+        page = render(replace(candidate, recipe=nf4), name)
+        assert "1.200" in page  # the last loss on dev, on the base in nf4
+        assert "as it is served" in page

@@ -13,13 +13,15 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
-from adapters.errors import InvalidId, PromptInvalid, RequestInvalid
+from adapters.errors import BaseModelNotFound, InvalidId, PromptInvalid, RequestInvalid
 from adapters.ids import LanguagePair
+from tests import fakes
 from tests.training import tiny_pairs
 from training.fit.result import FitResult
 from training.fit.run import fit
 from training.fit.schedule import Schedule
 from training.methods.config import Method
+from training.pickled import unpickle
 from training.seq2seq.encode import EncodedPair, PairEncoder
 from training.seq2seq.family import family_of
 from training.seq2seq.generate import PairGenerator, is_whole_model
@@ -210,6 +212,15 @@ def test_a_resumed_fit_ends_where_the_unbroken_one_does(bases: Any, tmp_path: Pa
         torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-5)
 
 
+def test_recomputed_activations_change_nothing(bases: Any, tmp_path: Path) -> None:
+    plain, again = (
+        train(bases("t5"), METHODS["lora"], tmp_path / str(on), gradient_checkpointing=on)
+        for on in (False, True)
+    )
+    for (_, one), (_, other) in zip(plain.losses, again.losses, strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+
+
 def test_marians_computed_positions_are_not_trained(bases: Any, tmp_path: Path) -> None:
     result = train(bases("marian"), FULL, tmp_path, max_steps=2)
     before, after = load_pair_model(bases("marian")), load_pair_model(result.adapter_folder)
@@ -241,3 +252,19 @@ def test_a_source_longer_than_the_base_reads_is_refused(bases: Any) -> None:
     with pytest.raises(RequestInvalid, match="this base reads at most 64"):
         generator.generate(["open the file now " * 20], max_tokens=[5])
     assert generator.generate(["open"], max_tokens=[500])[0].token_ids  # as far as positions go
+
+
+def test_pickled_weights_of_the_hub_become_safetensors(tmp_path: Path) -> None:
+    base = tiny_pairs.write_base(tmp_path / "base", "marian")
+    before = load_pair_model(base).state_dict()
+    config = (base / "config.json").read_text()
+    (base / "model.safetensors").unlink()
+    torch.save(before, base / "pytorch_model.bin")
+    unpickle(base)
+    assert not list(base.glob("*.bin"))
+    assert (base / "config.json").read_text() == config
+    for name, tensor in load_pair_model(base).state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    fakes.write_json(base / "config.json", {"architectures": ["NobodysModel"]})
+    with pytest.raises(BaseModelNotFound, match="'NobodysModel'"):
+        unpickle(base)

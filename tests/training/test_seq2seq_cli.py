@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import dragoman
 from adapters.ids import LanguagePair
-from tests.training import tiny_pairs
+from tests.training import tiny, tiny_pairs
 from training.prepare import load
 from training.recipe import Recipe
 from training.seq2seq.ask import encoder_for
@@ -115,3 +115,37 @@ def test_a_run_and_its_export_translate_lines_alike(tmp_path: Path) -> None:
     call("translate", "--model", run, "open", fails=True)
     moved = call("translate", "--model", run, "--base", tmp_path / "moved", stdin=lines)
     assert moved.stdout.splitlines() == before
+
+
+RECIPE = """\
+id: ui-en-de
+licence: CC0-1.0
+base: BASE
+data: [{jsonl: pairs.jsonl, licence: CC0-1.0}]
+split: {dev: 4, test: 6}
+schedule: {max_steps: 2, batch_size: 4}
+evaluate: {segments: 6, shots: 1}
+"""
+
+
+def test_a_causal_adapter_translates_from_its_run_and_from_the_registry(tmp_path: Path) -> None:
+    base = tiny.write_base(tmp_path / "base")
+    tiny_pairs.write_jsonl(tmp_path / "pairs.jsonl", "en", "de")
+    recipe, registry, run = tmp_path / "recipe.yaml", tmp_path / "registry", tmp_path / "run"
+    recipe.write_text(RECIPE.replace("BASE", str(base)), encoding="utf-8")
+    call("train", recipe, "--out", run, "--registry", registry, "--publish", "--force", "--json")
+    test = load(run / "data").test
+    outputs = json.loads((run / "outputs.json").read_text())["candidate"]
+    stdin = "\n".join(segment.source for segment in test)
+    published = ("--adapter", "ui-en-de", "--registry", registry, "--base", base)
+    for options in (("--model", run), published):
+        found = json.loads(call("translate", *options, "--json", stdin=stdin).stdout)
+        shown = [" ".join(t["translation"].split()) for t in found["translations"]]
+        assert shown == [" ".join(text.split()) for text in outputs]
+    other = tiny.write_base(tmp_path / "other", "gemma")
+    wrong = call("translate", "open", *published[:-1], other, fails=True)
+    assert "was trained on tiny" in str(wrong.exception)
+    beams = call("translate", "open", "--model", run, "--beams", 4, fails=True)
+    assert "decoded greedily" in str(beams.exception)
+    told = call("translate", "open", "--model", run, "--to", "fr", fails=True)
+    assert "translates en-de" in str(told.exception)

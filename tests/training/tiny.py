@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from adapters.ids import LanguagePair
 from adapters.tokenizer import BaseTokenizer
@@ -32,14 +32,31 @@ _SIZES: dict[str, Any] = {
 }
 
 
+# Their windows are shorter than the tests' rows.
+_KINDS: dict[str, dict[str, Any]] = {
+    "gemma": {
+        "model_type": "gemma3_text",
+        "sliding_window": 8,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
+    "llama": {"model_type": "llama"},
+    "mistral": {"model_type": "mistral", "sliding_window": 7},
+    "qwen2": {
+        "model_type": "qwen2",
+        "sliding_window": 9,
+        "use_sliding_window": True,
+        "layer_types": ["full_attention", "sliding_attention"],
+    },
+    "qwen3": {"model_type": "qwen3"},
+}
+KINDS = tuple(_KINDS)
+
+
 def model(kind: str, **sizes: Any) -> Any:
-    """Return a random float32 model: gemma or llama."""
+    """Return a random float32 model of one of KINDS."""
     torch.manual_seed(0)
-    if kind == "gemma":
-        layers = ["sliding_attention", "full_attention"]
-        config = Gemma3TextConfig(**_SIZES | sizes, sliding_window=8, layer_types=layers)
-        return Gemma3ForCausalLM(config).eval()
-    return LlamaForCausalLM(LlamaConfig(**_SIZES | sizes)).eval()
+    config = AutoConfig.for_model(**_KINDS[kind], **_SIZES | sizes)
+    return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
 
 
 def write_base(

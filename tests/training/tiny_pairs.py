@@ -9,21 +9,7 @@ from typing import Any
 
 import sentencepiece
 import torch
-from transformers import (
-    AutoTokenizer,
-    BloomConfig,
-    BloomForCausalLM,
-    GPTNeoConfig,
-    GPTNeoForCausalLM,
-    MarianConfig,
-    MarianMTModel,
-    MBartConfig,
-    MBartForConditionalGeneration,
-    MT5Config,
-    MT5ForConditionalGeneration,
-    T5Config,
-    T5ForConditionalGeneration,
-)
+import transformers
 
 from tests import fakes
 
@@ -75,14 +61,14 @@ def write_causal_base(folder: Path, kind: str) -> Path:
     }
     model: Any
     if kind == "bloom":
-        model = BloomForCausalLM(BloomConfig(**ids, n_layer=2, n_head=4))
+        model = transformers.BloomForCausalLM(transformers.BloomConfig(**ids, n_layer=2, n_head=4))
     else:
         layers = [[["global", "local"], 1]]
-        config = GPTNeoConfig(
+        config = transformers.GPTNeoConfig(
             **ids, num_layers=2, num_heads=2, attention_types=layers, window_size=8,
             max_position_embeddings=256,
         )  # fmt: skip
-        model = GPTNeoForCausalLM(config)
+        model = transformers.GPTNeoForCausalLM(config)
     _louder(model).save_pretrained(folder)
     fakes.tokenizer().save(str(folder / "tokenizer.json"))
     tokenizer = {
@@ -122,14 +108,14 @@ def _write_marian(folder: Path, _: str) -> Any:
         "static_position_embeddings": True,
         "activation_function": "swish",
     }
-    return MarianMTModel(MarianConfig(**_SIZES, **ids))
+    return transformers.MarianMTModel(transformers.MarianConfig(**_SIZES, **ids))
 
 
 def _write_mbart(folder: Path, _: str) -> Any:
     _pieces(folder / "sentencepiece.bpe.model", 0, 1)
     tokenizer = {"tokenizer_class": "MBart50Tokenizer", "src_lang": "en_XX", "tgt_lang": "de_DE"}
     fakes.write_json(folder / "tokenizer_config.json", tokenizer)
-    size = len(AutoTokenizer.from_pretrained(folder))
+    size = len(transformers.AutoTokenizer.from_pretrained(folder))
     ids: dict[str, Any] = {
         "vocab_size": size,
         "bos_token_id": 0,
@@ -139,14 +125,15 @@ def _write_mbart(folder: Path, _: str) -> Any:
         "decoder_start_token_id": 2,
         "tokenizer_class": "MBart50Tokenizer",
     }
-    return _louder(MBartForConditionalGeneration(MBartConfig(**_SIZES, **ids)))
+    config = transformers.MBartConfig(**_SIZES, **ids)
+    return _louder(transformers.MBartForConditionalGeneration(config))
 
 
 def _write_t5(folder: Path, kind: str) -> Any:
     _pieces(folder / "spiece.model", 0, 1, pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
     tokenizer = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0}
     fakes.write_json(folder / "tokenizer_config.json", tokenizer)
-    size = len(AutoTokenizer.from_pretrained(folder))
+    size = len(transformers.AutoTokenizer.from_pretrained(folder))
     sizes: dict[str, Any] = {
         "vocab_size": size + 3,  # real ones are padded, too
         "d_model": 32,
@@ -159,9 +146,10 @@ def _write_t5(folder: Path, kind: str) -> Any:
     }
     model: Any
     if kind == "t5":
-        model = T5ForConditionalGeneration(T5Config(**sizes))
+        model = transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes))
     else:
-        model = MT5ForConditionalGeneration(MT5Config(**sizes, feed_forward_proj="gated-gelu"))
+        gated = transformers.MT5Config(**sizes, feed_forward_proj="gated-gelu")
+        model = transformers.MT5ForConditionalGeneration(gated)
     model.shared.weight.data *= 0.1
     return _louder(model)
 

@@ -16,6 +16,8 @@ from trl import SFTTrainer
 from training.encode import IGNORED
 from training.fit.batches import LengthGrouped
 from training.fit.checkpoint import load_trained, save_trained
+from training.fit.fused_lora import fuse_lora
+from training.fit.fused_norm import fuse_norms
 from training.fit.label_loss import can_score_labels_only, score_labels_only
 from training.fit.memory import PassSize
 from training.methods.attach import Adapted
@@ -38,6 +40,8 @@ class LabelTrainer(SFTTrainer):
         self._labels_only = can_score_labels_only(adapted.base)
         if self._labels_only:
             score_labels_only(adapted.base)
+        fuse_lora(adapted.model)
+        fuse_norms(adapted.model)
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None

@@ -28,7 +28,8 @@ _RATES: Final[dict[type, float]] = {
     # Factors begin at 1 and are few: they must move by tenths to say anything.
     Ia3Method: 1e-2,
     # Keys, values and embeddings of some tokens have entries of about 1, not of a weight's size.
-    PrefixMethod: 1e-2,
+    # Of a prefix on Gemma 3 270M, 20 steps end at 5.8 with 1e-2 and at 3.9 with 5e-2.
+    PrefixMethod: 5e-2,
     PromptMethod: 3e-2,
     # What the layers read is not normalised, and large on Gemma: at 1e-3 the first steps double
     # the loss there (20 steps of 4 short rows: 6.8 at the end, 3.8 with 2e-4, base alone 5.6).

@@ -39,7 +39,7 @@ class Counts:
     ranks: int  # of all low-rank modules together
     adapted_inputs: int  # columns of all low-rank modules together
     element_bytes: int  # of the base's own precision
-    file_bytes: int  # of what is saved; tensors only
+    file_bytes: int  # of the tensors that are saved, before any conversion to LoRA
 
     @property
     def share(self) -> float:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from adapters.errors import DataInvalid
-from adapters.tokenizer import BaseTokenizer
 from training import prepare
-from training.encode import Encoder
 from training.methods.served import Served, how_served
+from training.objective import PreferenceObjective, Sft
 from training.plan.advice import about_data, warnings
 from training.plan.counts import Counts, count
 from training.plan.gpus import Gpus, OnGpu, on_each
@@ -19,6 +18,8 @@ from training.plan.memory import Memory, Pass, estimate, largest_pass
 from training.plan.speed import Rate, rate_key, rate_of
 from training.plan.work import Work, flop, work_of
 from training.recipe import Recipe
+from training.rows import rows_of
+from training.sampling import sample
 
 
 @dataclass(frozen=True)
@@ -109,13 +110,11 @@ def work_here(recipe: Recipe, base: Path) -> tuple[Work | None, str]:
         data = prepare.prepare(recipe)
     except DataInvalid as error:
         return None, str(error)
-    encoder = Encoder(
-        prompt=recipe.prompt.complete(base),
-        pair=recipe.pair,
-        tokenizer=BaseTokenizer.load(base),
-        max_length=recipe.schedule.max_length,
-    )
-    rows, report = encoder.encode_all(data.train)
+    drawn = sample(data.train, recipe.sampling, seed=recipe.seed)
+    # Rejected translations are made later; they are about as long as the chosen ones.
+    is_preference = isinstance(recipe.objective, PreferenceObjective)
+    as_read = recipe.model_copy(update={"objective": Sft()}) if is_preference else recipe
+    rows, too_long = rows_of(as_read, base, drawn)
     if not rows:
-        return None, f"all pairs are longer than schedule.max_length {encoder.max_length}"
-    return work_of(rows, report.too_long, recipe.schedule, seed=recipe.seed), ""
+        return None, f"all pairs are longer than schedule.max_length {recipe.schedule.max_length}"
+    return work_of(rows, too_long, recipe.schedule, seed=recipe.seed), ""

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import typer
 
 from adapters.console import print_table
+from training.methods.served import Way
 from training.plan.plan import Plan
 
 
@@ -29,7 +30,7 @@ def _facts(plan: Plan) -> list[list[str]]:
     trained = f"{counts.trainable:,} of {counts.total:,} parameters ({counts.share:.3%})"
     facts = [
         ["trained", trained],
-        ["saved", f"{counts.file_bytes / 1e6:.1f} MB"],
+        ["saved", f"{counts.file_bytes / 1e6:.1f} MB{_converted(plan)}"],
         ["served", f"{plan.served.way}: {plan.served.why}"],
     ]
     if work is None:
@@ -62,9 +63,13 @@ def _show_gpus(plan: Plan) -> None:
     print_table(["GPU", "fits", "time", currency, f"{currency} an hour"], rows)
     typer.echo(
         f"A GPU needs {_gb(plan.gpu_memory.total)} GB for it (not measured by us); times take "
-        f"{plan.table.utilisation:.0%} of the data sheet's speed; list prices of {min(seen)} to "
-        f"{max(seen)}, yours with --gpus FILE"
+        f"{plan.table.utilisation:.0%} of the data sheet's speed, which small models do not "
+        f"reach; list prices of {min(seen)} to {max(seen)}, yours with --gpus FILE"
     )
+
+
+def _converted(plan: Plan) -> str:
+    return "" if plan.served.way in (Way.DIRECTLY, Way.MERGED) else " before it is converted"
 
 
 def _gb(size: float) -> str:

@@ -17,8 +17,7 @@ from training.plan.work import flop, work_of
 from training.recipe import Recipe
 
 _FILE: Final = "training-rates.json"
-# Of the rate of the model's largest matrix product alone, a LoRA run on Gemma 3 270M reached this
-# share on 2 cores; the rest is attention, norms, small products and the optimizer.
+# Taken, not measured: a step is not only large products. A finished run replaces it by a fact.
 _SHARE_OF_PRODUCT: Final = 0.5
 _PROBE_S: Final = 0.5
 
@@ -38,7 +37,7 @@ def rate_of(kind: str, counts: Counts, positions: int) -> Rate:
         return Rate(known, "an earlier run on this machine")
     return Rate(
         _SHARE_OF_PRODUCT * _product_rate(counts, positions),
-        "a matrix product timed just now; a finished run makes it better",
+        "half the speed of a matrix product timed just now; after a run here, by that run",
     )
 
 
