@@ -63,8 +63,8 @@ def _show_gpus(plan: Plan) -> None:
     print_table(["GPU", "fits", "time", currency, f"{currency} an hour"], rows)
     typer.echo(
         f"A GPU needs {_gb(plan.gpu_memory.total)} GB for it (not measured by us); times take "
-        f"{plan.table.utilisation:.0%} of the data sheet's speed, which small models do not reach; list prices of {min(seen)} to "
-        f"{max(seen)}, yours with --gpus FILE"
+        f"{plan.table.utilisation:.0%} of the data sheet's speed, which small models do not "
+        f"reach; list prices of {min(seen)} to {max(seen)}, yours with --gpus FILE"
     )
 
 
