@@ -11,6 +11,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 from safetensors.torch import load_file
+from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer
 
 from adapters.errors import BaseModelNotFound, InvalidId, PromptInvalid, RequestInvalid
@@ -27,6 +28,7 @@ from training.seq2seq.family import family_of
 from training.seq2seq.generate import PairGenerator, is_whole_model
 from training.seq2seq.load import load_pair_model
 from training.seq2seq.tokenizer import PairTokenizer
+from training.seq2seq.trainer import PairCollator
 
 pytestmark = pytest.mark.train
 
@@ -46,6 +48,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "ia3": {"kind": "ia3"},
     "prefix": {"kind": "prefix", "tokens": 4},
     "prompt": {"kind": "prompt", "tokens": 4},
+    "olora": {"rank": 4, "init": "olora"},
+    "corda": {"rank": 4, "init": "corda"},
+    "bottleneck": {"kind": "bottleneck", "size": 8},
     "full": FULL,
 }
 SOURCES = ["open the file now", "save", "close the menu later", "x y", "move the pod here"]
@@ -133,7 +138,8 @@ def test_a_base_is_told_the_languages(bases: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [*((name, "marian") for name in METHODS), ("lora", "mbart"), ("ia3", "mt5"), ("prefix", "t5")],
+    [(name, "marian") for name in METHODS]
+    + [("lora", "mbart"), ("ia3", "mt5"), ("bottleneck", "t5"), ("corda", "t5")],
 )
 def test_a_method_learns_and_generates_as_it_was_trained(
     name: str, kind: str, bases: Any, tmp_path: Path
@@ -152,8 +158,21 @@ def test_a_method_learns_and_generates_as_it_was_trained(
         alone = generator.generate([source], max_tokens=[limit])[0]
         assert answer == alone
         assert list(answer.token_ids) == chosen(generator, tokenizer, source, answer.token_ids)
+    # What was saved and loaded again is what was trained.
+    assert loss_of(generator, rows_of(base)[40:]) == pytest.approx(
+        result.dev_losses[-1][1], rel=1e-3
+    )
     before = PairGenerator.load(base, tokenizer).generate(SOURCES, max_tokens=limits)
     assert answers != before or name == "ia3"
+
+
+def loss_of(generator: PairGenerator, rows: list[EncodedPair]) -> float:
+    """Return the loss per target token."""
+    batch = PairCollator(generator._model.config)(rows)
+    labels_BT = batch.pop("labels")
+    with torch.inference_mode():
+        logits_BTV = generator._model(**batch).logits
+    return float(cross_entropy(logits_BTV.flatten(0, 1), labels_BT.flatten(), ignore_index=-100))
 
 
 def chosen(
