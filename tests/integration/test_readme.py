@@ -22,11 +22,16 @@ ELSEWHERE = {
     "DEMO_EXIT=1 make demo": "as make demo",
     "dragoman train jupyter-en-fr --publish": "test_train_to_answer.py",
     "dragoman serve --base gemma3-270m": "every test of the engine",
+    "dragoman base trim gemma3-270m --as gemma3-fr --recipe jupyter-en-fr --size 32768": (
+        "test_trimmed_base.py"
+    ),
+    "torchrun --nproc-per-node 2 -m dragoman train jupyter-en-fr": "test_torchrun.py",
     ". .venv/bin/activate": "the interpreter that runs this",
 }
 LIGHT = {
     "dragoman base fetch gemma3-270m",
     "dragoman data inspect jupyter-en-fr",
+    "dragoman train jupyter-en-fr --plan --set method.dora=true",
     "dragoman adapters list",
     "dragoman adapters import ./my-peft-lora --id legal-en-de --licence CC-BY-4.0 "
     "--user 'Translate from {source} to {target}: {text}'",
@@ -34,8 +39,9 @@ LIGHT = {
 
 
 def commands() -> list[str]:
-    """Return each command in the shell blocks of README.md, comments and line breaks removed."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """Return each command in the shell blocks of README.md and docs/, comments removed."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     return [re.sub(r"\s+", " ", re.sub(r"\s# .*", "", line)).strip() for line in lines if line]

@@ -1,0 +1,34 @@
+"""Recipes that ship and whose base is here: cut short, each beats its base on text held out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.harness import dragoman
+
+# Alone on the machine: real bases take both cores.
+pytestmark = [pytest.mark.train, pytest.mark.slow]
+
+SHORT = (
+    "evaluate.segments=24", "evaluate.samples=4", "split.test=24", "split.dev=8",
+    "schedule.warmup=0.05", "schedule.evaluate_every=1000", "clean.max_chars=60",
+)  # fmt: skip
+PRESETS = {
+    "jupyter-mul": ("schedule.max_steps=60", "schedule.learning_rate=1.0e-3"),
+    "qlora-jupyter-en-fr": ("schedule.max_steps=50", "schedule.learning_rate=1.0e-3"),
+    "jupyter-en-fr-cpo": (
+        "schedule.max_steps=50", "schedule.learning_rate=1.0e-3",
+        "objective.candidates.per_segment=1", "objective.candidates.segments=400",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_beats_its_base(preset: str, base: Path, tmp_path: Path) -> None:
+    changes = [part for change in (*SHORT, *PRESETS[preset]) for part in ("--set", change)]
+    done = dragoman("train", preset, "--json", "--out", tmp_path / "run", *changes)
+    summary = json.loads(done.stdout)
+    assert summary["chrf"] > summary["base_chrf"] + 1, summary
