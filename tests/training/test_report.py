@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from training.candidate import Candidate
-from training.evaluate.report import loss_chart, render
+from training.evaluate.chart import loss_chart
+from training.evaluate.report import render
 
 MakeCandidate = Callable[..., Candidate]
 

@@ -59,7 +59,6 @@ class Generator:
         model: Any = AutoModelForCausalLM.from_pretrained(base, dtype="auto", local_files_only=True)
         if torch.cuda.is_available():
             model = model.to("cuda")
-        pad = model.config.get_text_config().pad_token_id
         for name, folder in (adapters or {}).items():
             # No upcast to float32: an adapter computes here as it does when it is served.
             if isinstance(model, PeftModel):
@@ -68,9 +67,14 @@ class Generator:
                 model = PeftModel.from_pretrained(
                     model, str(folder), name, autocast_adapter_dtype=False
                 )
-        model.eval()
+        return cls.around(model.eval(), BaseTokenizer.load(base))
+
+    @classmethod
+    def around(cls, model: Any, tokenizer: BaseTokenizer) -> Generator:
+        """Return what generates with `model` as it is, also one that is being trained."""
+        pad = model.config.get_text_config().pad_token_id
         model.get_output_embeddings().register_forward_pre_hook(_make_contiguous)
-        return cls(model, BaseTokenizer.load(base), pad=0 if pad is None else int(pad))
+        return cls(model, tokenizer, pad=0 if pad is None else int(pad))
 
     def generate(  # noqa: PLR0913 - the five are what a batch of prompts needs
         self,
@@ -182,7 +186,8 @@ class Generator:
             with self._model.disable_adapter():
                 yield
         else:
-            self._model.set_adapter(name)
+            if self._model.active_adapter != name:
+                self._model.set_adapter(name)
             yield
 
 
