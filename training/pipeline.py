@@ -5,10 +5,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import gc
-import os
-import platform
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +21,20 @@ from training import prepare
 from training.assess import Assessed, Systems, examples_from, name_of_test_set, steps_of
 from training.base_models import resolve_base
 from training.candidate import Candidate, Row
+from training.corpus.segment import Segment
 from training.encode import Encoder
 from training.evaluate.report import write_report
 from training.evaluate.scores import Evaluation, score
-from training.fit.result import FitProgress, FitResult
+from training.fit import ranks
+from training.fit.dev_texts import DevTexts
+from training.fit.result import FitResult, OnProgress
 from training.gate import judge
+from training.progress import fit_progress
 from training.publish import publish
 from training.recipe import Recipe
 from training.run_folder import RunFolder, open_run
+from training.run_log import RunLog
+from training.run_records import hardware, write_records
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,10 @@ class _Run:
     folder: RunFolder
     options: Options
 
+    @property
+    def log(self) -> RunLog:
+        return RunLog(self.folder.root)
+
 
 def default_folder(recipe: Recipe) -> Path:
     """Return where a run of this recipe keeps its files: the same recipe, the same folder."""
@@ -78,6 +85,7 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
     }
     root = options.out or default_folder(recipe)
     with open_run(root, identity, resume=options.resume) as folder:
+        write_records(recipe, reference, root)
         candidate = _candidate(
             _Run(recipe, base, reference, folder, options), _current(registry, recipe, reference)
         )
@@ -88,6 +96,16 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
         if options.publish:
             published = publish(candidate, registry, force=options.force)
         return Outcome(summary, root, published)
+
+
+def follow(recipe: Recipe, options: Options) -> None:
+    """Fit with the first of several processes, which does everything else by `run`."""
+    base = resolve_base(recipe.base, root=bases_root(), say=lambda _: None)
+    folder = RunFolder(options.out or default_folder(recipe))
+    wanted: bool = ranks.from_first(None)
+    if wanted:
+        here = _Run(recipe, base, BaseModelRef.read(base), folder, options)
+        _fit_on(here, prepare.load(folder.data), lambda _: None)
 
 
 def _candidate(this: _Run, current: Published | None) -> Candidate:
@@ -117,18 +135,32 @@ def _candidate(this: _Run, current: Published | None) -> Candidate:
 
 def _data(this: _Run) -> prepare.Prepared:
     if (this.folder.data / prepare.REPORT_FILE).is_file():
-        note("data: done before")
+        this.log.note("data: done before")
         return prepare.load(this.folder.data)
     data = prepare.prepare(this.recipe)
     prepare.write(data, this.folder.data)
-    note(f"data: {len(data.train)} train, {len(data.dev)} dev, {len(data.test)} test segments")
+    this.log.note(
+        f"data: {len(data.train)} train, {len(data.dev)} dev, {len(data.test)} test segments"
+    )
     return data
 
 
 def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
-    if (body := this.folder.result("fit")) is not None and this.folder.adapter.is_dir():
-        note("fit: done before")
+    body = this.folder.result("fit") if this.folder.adapter.is_dir() else None
+    ranks.from_first(body is None)
+    if body is not None:
+        this.log.note("fit: done before")
         return FitResult(**{**body, "adapter_folder": this.folder.adapter})
+    with fit_progress() as on_progress:
+        fitted = _fit_on(this, data, on_progress)
+    body = dataclasses.asdict(fitted) | {"adapter_folder": str(fitted.adapter_folder)}
+    this.folder.finish("fit", body)
+    _release_memory()
+    this.log.note(f"fit: {fitted.steps} steps in {fitted.seconds:.0f} s, {fitted.tok_s:.0f} tok/s")
+    return fitted
+
+
+def _fit_on(this: _Run, data: prepare.Prepared, on_progress: OnProgress) -> FitResult:
     from training.fit.run import fit
 
     recipe = this.recipe
@@ -140,25 +172,39 @@ def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
     )
     train, report = encoder.encode_all(data.train)
     dev, _ = encoder.encode_all(data.dev)
-    if report.too_long:
-        note(f"fit: {report.too_long} pairs are over {recipe.schedule.max_length} tokens, left out")
-    with _steps("fit") as on_progress:
-        fitted = fit(
-            train,
-            dev,
-            this.base,
-            recipe.method,
-            recipe.schedule,
-            this.folder.root,
-            seed=recipe.seed,
-            resume=this.options.resume,
-            on_progress=on_progress,
-        )
-    body = dataclasses.asdict(fitted) | {"adapter_folder": str(fitted.adapter_folder)}
-    this.folder.finish("fit", body)
-    _release_memory()
-    note(f"fit: {fitted.steps} steps in {fitted.seconds:.0f} s, {fitted.tok_s:.0f} tok/s")
-    return fitted
+    if report.too_long and ranks.rank() == 0:
+        longest = recipe.schedule.max_length
+        this.log.note(f"fit: {report.too_long} pairs are over {longest} tokens, left out")
+    return fit(
+        train,
+        dev,
+        this.base,
+        recipe.method,
+        recipe.schedule,
+        this.folder.root,
+        seed=recipe.seed,
+        resume=this.options.resume,
+        dev_texts=_dev_texts(this, encoder, data.dev),
+        on_progress=on_progress,
+    )
+
+
+def _dev_texts(this: _Run, encoder: Encoder, dev: Sequence[Segment]) -> DevTexts | None:
+    recipe = this.recipe
+    rule = recipe.schedule.early_stopping
+    if rule is None or rule.metric != "chrf" or not dev:
+        return None
+    shown, tokenizer = dev[: rule.segments], encoder.tokenizer
+    return DevTexts(
+        prompts=[encoder.prompt.encode(s.source, encoder.pair, tokenizer) for s in shown],
+        max_tokens=[
+            recipe.decoding.max_tokens(len(tokenizer.encode_text(s.source))) for s in shown
+        ],
+        references=[s.target for s in shown],
+        stop_token_ids=encoder.prompt.stop_token_ids,
+        tokenizer=BaseTokenizer.load(this.base),
+        batch_size=recipe.evaluate.batch_size,
+    )
 
 
 def _evaluate(
@@ -169,7 +215,7 @@ def _evaluate(
     against = current.manifest.digest if current else None
     body = this.folder.result("outputs")
     if body is not None and body["against"] == against:
-        note("evaluate: translated before")
+        this.log.note("evaluate: translated before")
         assessed = Assessed.from_json(body)
     else:
         examples = examples_from(data.train, recipe.evaluate.shots)
@@ -195,40 +241,9 @@ def _current(registry: Registry, recipe: Recipe, base: BaseModelRef) -> Publishe
     return current
 
 
-@contextmanager
-def _steps(description: str) -> Iterator[Callable[[FitProgress], None]]:
-    with ExitStack() as stack:
-        advance: Callable[[int], None] | None = None
-        shown = 0
-
-        def on_progress(where: FitProgress) -> None:
-            nonlocal advance, shown
-            if advance is None:  # only now is the number of steps known
-                advance = stack.enter_context(progress(description, total=where.total_steps))
-            advance(where.step - shown)
-            shown = where.step
-
-        yield on_progress
-
-
 def _release_memory() -> None:
     # tcmalloc keeps what training freed (5 GB) while the evaluation takes new pages.
     gc.collect()
     release = getattr(ctypes.CDLL(None), "MallocExtension_ReleaseFreeMemory", None)
     if release is not None:
         release()
-
-
-def hardware() -> str:
-    """Return the processor that this runs on, for the record."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} CPU cores ({_cpu_name()})"
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

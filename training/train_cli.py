@@ -47,6 +47,7 @@ def train(
     """Train, evaluate and, with --publish, publish the adapter of a recipe.
 
     A run keeps its files in a folder of its own; Ctrl-C stops it, --resume goes on with it.
+    Several processes share its batches: torchrun --nproc-per-node 2 -m dragoman train RECIPE
 
     Example: dragoman train jupyter-en-fr --publish
     """
@@ -62,13 +63,19 @@ def train(
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from adapters.locations import default_registry
     from adapters.registry import FileRegistry
-    from training.pipeline import Options, run
+    from training.fit import ranks
+    from training.pipeline import Options, follow, run
 
     options = Options(out=out, resume=resume, publish=publish, force=force)
     try:
-        outcome = run(config, FileRegistry(registry or default_registry()), options)
+        with ranks.joined():
+            if ranks.rank() > 0:
+                follow(config, options)
+                return
+            outcome = run(config, FileRegistry(registry or default_registry()), options)
     except KeyboardInterrupt:
-        note(f"stopped; go on with: {_resume_command(sys.argv)}")
+        if ranks.rank() == 0:
+            note(f"stopped; go on with: {_resume_command(sys.argv)}")
         raise typer.Exit(130) from None
     if as_json:
         print_json(_json(outcome))

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
+from adapters.tokenizer import BaseTokenizer
 from tests import fakes
 from tests.training import tiny
 from training.encode import Encoded
-from training.fit import checkpoints, trainer
+from training.fit import checkpoints
 from training.fit.dev_texts import DevTexts
 from training.fit.result import FitProgress, FitResult
 from training.fit.run import fit
@@ -50,11 +51,11 @@ def fit_once(
 
 def dev_texts(base: Path, rows: list[Encoded]) -> DevTexts:
     """Return the rows as texts to be translated."""
-    tokenizer = tiny.BaseTokenizer.load(base)
+    tokenizer = BaseTokenizer.load(base)
     return DevTexts(
         prompts=[row.prompt_ids for row in rows],
         max_tokens=[12] * len(rows),
-        references=[tokenizer.decode(row.target_ids[:-1]) for row in rows],
+        references=[tokenizer.decode(list(row.target_ids[:-1])) for row in rows],
         stop_token_ids=[fakes.END],
         tokenizer=tokenizer,
     )
@@ -74,5 +75,5 @@ def in_process(kill: Mapping[str, int], arguments: tuple[Any, ...], options: Any
             os.kill(os.getpid(), signal.SIGKILL)
         write(folder, kept)
 
-    trainer.checkpoints.finish = finish
+    checkpoints.finish = finish
     fit_once(*arguments, **options, on_progress=on_progress)

@@ -17,7 +17,7 @@ from training.fit import checkpoints
 pytestmark = pytest.mark.train
 
 # 22 rows in batches of 3, two a step: the last batch has one row, the last step one batch.
-SCHEDULE = {
+SCHEDULE: dict[str, Any] = {
     "epochs": 2.5,
     "batch_size": 3,
     "gradient_accumulation": 2,
@@ -27,7 +27,10 @@ SCHEDULE = {
 }
 DROPOUT = {"rank": 4, "dropout": 0.2}
 ADALORA = {"kind": "adalora", "rank": 2, "start_rank": 4, "dropout": 0.1}
-BEST = {"early_stopping": {"metric": "chrf", "patience": 50}, "average_checkpoints": 2}
+BEST: dict[str, Any] = {
+    "early_stopping": {"metric": "chrf", "patience": 50},
+    "average_checkpoints": 2,
+}
 
 
 def run(kill: dict[str, int], *arguments: Any, **options: Any) -> int | None:
@@ -49,7 +52,7 @@ def adapter(out: Path) -> bytes:
     return (out / "adapter" / WEIGHTS_FILE).read_bytes()
 
 
-CASES = {
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, int], int]] = {
     "dropout, killed between checkpoints": (DROPOUT, {}, {"step": 8}, 6),
     "killed in a checkpoint": (DROPOUT, {}, {"checkpoint": 6}, 3),
     "killed at an epoch's end": (DROPOUT, {"save_every": 4}, {"step": 5}, 4),
@@ -73,9 +76,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(case: str, base: Path, tmp_path:
     assert (broken / "metrics.jsonl").read_text().count("dev_loss") == 5
 
 
-def test_a_resumed_run_has_the_random_numbers_of_the_checkpoint(
-    base: Path, tmp_path: Path
-) -> None:
+def test_a_resumed_run_has_the_random_numbers_of_the_checkpoint(base: Path, tmp_path: Path) -> None:
     """Without them another dropout is drawn: the equal bytes above are no accident."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert run({}, base, whole, DROPOUT, SCHEDULE) == 0

@@ -30,7 +30,7 @@ def loss_chart(losses: Series, dev_losses: Series, dev_chrf: Series = ()) -> str
         lines.append(_line(dev_chrf, last, max(best, 1e-9), _CHRF))
         legend += f", chrF++ on dev (dotted, highest {best:.1f})"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT + 20}" '
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 20}" '
         'role="img" aria-label="loss over steps">'
         f'<line x1="{_MARGIN}" x2="{_WIDTH}" y1="{_HEIGHT}" y2="{_HEIGHT}" stroke="currentColor"/>'
         + "".join(lines)

@@ -45,9 +45,7 @@ def arguments_of(schedule: Schedule, folder: Path, *, seed: int, **options: Any)
         report_to="none",
         push_to_hub=False,
         dataloader_pin_memory=torch.cuda.is_available(),
-        # All that is trained has a gradient in every pass, and no buffer changes.
-        ddp_find_unused_parameters=False,
-        ddp_broadcast_buffers=False,
+        ddp_find_unused_parameters=False,  # all that is trained has a gradient in every pass
         seed=seed,
         **options,
     )

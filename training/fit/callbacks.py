@@ -61,7 +61,7 @@ class Meter(TrainerCallback):
 
 def series(state: TrainerState, name: str) -> tuple[tuple[int, float], ...]:
     """Return (step, value) of what was logged, also before a run was resumed."""
-    return tuple((row["step"], row[name]) for row in state.log_history if name in row)
+    return tuple((int(row["step"]), row[name]) for row in state.log_history if name in row)
 
 
 def _last(state: TrainerState, name: str) -> float | None:

@@ -32,14 +32,13 @@ class KeepBest(TrainerCallback):
         args: Any,
         state: TrainerState,
         control: TrainerControl,
-        metrics: dict[str, float],
-        **_: Any,
+        **given: Any,
     ) -> None:
         """Judge the weights; every process judges alike, by the same figures."""
         if state.global_step == self._last_step:
             return
         self._last_step = state.global_step
-        figure = metrics[f"eval_{self._rule.metric}"]
+        figure = given["metrics"][f"eval_{self._rule.metric}"]
         value = figure if self._rule.metric == "chrf" else -figure
         value = value if math.isfinite(value) else -math.inf
         self._snapshots.offer(state.global_step, self._adapted.trainable(), value)

@@ -38,7 +38,7 @@ class Record(TrainerCallback):
             from torch.utils.tensorboard import SummaryWriter
 
             folder = str(self._log.folder / EVENTS_FOLDER)
-            self._events = SummaryWriter(folder, purge_step=state.global_step + 1)  # type: ignore[no-untyped-call]
+            self._events = SummaryWriter(folder, purge_step=state.global_step + 1)
 
     def on_log(
         self,
@@ -78,4 +78,5 @@ class Record(TrainerCallback):
         }
         chart = loss_chart(series["loss"], series["dev_loss"], series["dev_chrf"])
         if chart is not None and self._log.folder is not None:
-            (self._log.folder / CHART_FILE).write_text(chart + "\n", encoding="utf-8")
+            file = chart.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+            (self._log.folder / CHART_FILE).write_text(file + "\n", encoding="utf-8")

@@ -88,7 +88,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
     if not resume and ranks.rank() == 0:
         shutil.rmtree(run.checkpoints, ignore_errors=True)
     found = checkpoints.newest(run.checkpoints, remove_broken=True) if ranks.rank() == 0 else None
-    checkpoint = ranks.from_first(found)
+    checkpoint: Path | None = ranks.from_first(found)
     meter, stop = Meter(on_progress), Stop(schedule.max_seconds)
     trainer = _trainer(run, train, dev)
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which is for results
@@ -100,7 +100,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
         log.note(f"fit: goes on after step {checkpoint.name.rpartition('-')[2]}")
     started = time.monotonic()
     with stop_on_interrupt(stop):
-        trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     seconds = time.monotonic() - started
     _check_finite(trainer.adapted)
     if ranks.rank() == 0:

@@ -122,8 +122,9 @@ class LabelTrainer(SFTTrainer):
         """Return batches of this process's rows; accelerate would deal them out once more."""
         if ranks.count() == 1:
             return super().get_train_dataloader()
+        rows: Any = self.train_dataset
         loader: DataLoader[Any] = DataLoader(
-            self.train_dataset,
+            rows,
             batch_size=self.args.per_device_train_batch_size,
             sampler=self._get_train_sampler(),
             collate_fn=self.data_collator,
@@ -185,7 +186,7 @@ class LabelTrainer(SFTTrainer):
             self.last_snapshots.offer(self.state.global_step, self.adapted.trainable())
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
             checkpoints.finish(folder, self.kept)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
@@ -196,7 +197,7 @@ class LabelTrainer(SFTTrainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if self.is_fsdp_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[no-untyped-call]
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             checkpoints.read_weights(self.adapted.trainable(), Path(resume_from_checkpoint))
 

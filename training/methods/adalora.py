@@ -23,8 +23,9 @@ class MoveRanks(TrainerCallback):
     def __init__(self, model: PeftModel) -> None:
         tuner: Any = model.base_model
         self._tuner: AdaLoraModel = tuner
-        self._config: Any = model.peft_config["default"]
-        self._weight: float = self._config.orth_reg_weight
+        config: Any = model.peft_config["default"]
+        self._config = config
+        self._weight: float = config.orth_reg_weight
 
     def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
         """Add the penalty's gradient."""
