@@ -100,10 +100,10 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
 
 def follow(recipe: Recipe, options: Options) -> None:
     """Fit with the first of several processes, which does everything else by `run`."""
-    base = resolve_base(recipe.base, root=bases_root(), say=lambda _: None)
-    folder = RunFolder(options.out or default_folder(recipe))
-    wanted: bool = ranks.from_first(None)
+    wanted: bool = ranks.from_first(None)  # by now the first has made base and data
     if wanted:
+        base = resolve_base(recipe.base, root=bases_root(), say=lambda _: None)
+        folder = RunFolder(options.out or default_folder(recipe))
         here = _Run(recipe, base, BaseModelRef.read(base), folder, options)
         _fit_on(here, prepare.load(folder.data), lambda _: None)
 

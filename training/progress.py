@@ -58,7 +58,9 @@ def time_left(where: FitProgress, first: FitProgress, seconds: float) -> str:
 def line_of(where: FitProgress, left: str) -> str:
     """Return a line such as `fit: 12/96, loss 1.23, dev loss 1.31, 350 tok/s, 4:10 left`."""
     figures = [f"{name} {value}" for name, value in _figures(where)]
-    parts = [f"fit: {where.step}/{where.total_steps}", *figures, f"{where.tok_s:.0f} tok/s"]
+    parts = [f"fit: {where.step}/{where.total_steps}", *figures]
+    if where.tok_s:  # not known in the first steps
+        parts.append(f"{where.tok_s:.0f} tok/s")
     return ", ".join([*parts, f"{left} left"] if left else parts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.training.fit_once import in_process
 from training.fit import checkpoints
 
 pytestmark = pytest.mark.train
+Unbroken = Callable[[dict[str, Any], dict[str, Any]], bytes]
 
 # 22 rows in batches of 3, two a step: the last batch has one row, the last step one batch.
 SCHEDULE: dict[str, Any] = {
@@ -62,30 +64,48 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, int], int]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def unbroken(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Unbroken:
+    """Return the adapter of a run that nobody killed, made once for equal runs."""
+    made: dict[str, bytes] = {}
+
+    def make(method: dict[str, Any], schedule: dict[str, Any]) -> bytes:
+        key = repr((method, schedule))
+        if key not in made:
+            out = tmp_path_factory.mktemp("whole")
+            assert run({}, base, out, method, schedule) == 0
+            made[key] = adapter(out)
+        return made[key]
+
+    return make
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_a_killed_run_resumes_to_the_same_bytes(case: str, base: Path, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_bytes(
+    case: str, base: Path, unbroken: Unbroken, tmp_path: Path
+) -> None:
     method, more, kill, goes_on_from = CASES[case]
     schedule = {**SCHEDULE, **more}
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert run({}, base, whole, method, schedule) == 0
+    broken = tmp_path / "broken"
     assert run(kill, base, broken, method, schedule) == -signal.SIGKILL
     assert not (broken / "adapter").exists()
     assert run({}, base, broken, method, schedule, resume=True) == 0
     assert f"goes on after step {goes_on_from}\n" in (broken / "train.log").read_text()
-    assert adapter(broken) == adapter(whole)
+    assert adapter(broken) == unbroken(method, schedule)
     assert (broken / "metrics.jsonl").read_text().count("dev_loss") == 5
 
 
-def test_a_resumed_run_has_the_random_numbers_of_the_checkpoint(base: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_has_the_random_numbers_of_the_checkpoint(
+    base: Path, unbroken: Unbroken, tmp_path: Path
+) -> None:
     """Without them another dropout is drawn: the equal bytes above are no accident."""
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert run({}, base, whole, DROPOUT, SCHEDULE) == 0
+    broken = tmp_path / "broken"
     assert run({"step": 8}, base, broken, DROPOUT, SCHEDULE) == -signal.SIGKILL
     checkpoint = broken / "checkpoints" / "checkpoint-6"
     (checkpoint / "rng_state.pth").unlink()
     checkpoints.finish(checkpoint, _Read(checkpoint).kept)
     assert run({}, base, broken, DROPOUT, SCHEDULE, resume=True) == 0
-    assert adapter(broken) != adapter(whole)
+    assert adapter(broken) != unbroken(DROPOUT, SCHEDULE)
 
 
 class _Read:
