@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
+from adapters.errors import TrainingFailed
+
 _T = TypeVar("_T")
 # The others wait while the first one reads and cleans the data; if it fails, torchrun ends them.
 _PATIENCE: Final = timedelta(hours=24)
@@ -51,7 +53,8 @@ def from_first(value: _T | None) -> _T:
     import torch.distributed as dist
 
     values: list[Any] = [value]
-    dist.broadcast_object_list(values, src=0)
+    with _all_alive():
+        dist.broadcast_object_list(values, src=0)
     return values[0]  # type: ignore[no-any-return]
 
 
@@ -62,5 +65,18 @@ def gather(value: _T) -> list[_T]:
     import torch.distributed as dist
 
     values: list[Any] = [None] * count()
-    dist.all_gather_object(values, value)
+    with _all_alive():
+        dist.all_gather_object(values, value)
     return values
+
+
+@contextmanager
+def _all_alive() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # torch's own errors of a lost connection are this
+        reason = str(error).partition("\n")[0]
+        raise TrainingFailed(
+            f"process {rank()} cannot go on without the others ({reason}); "
+            "what they said before says why"
+        ) from error

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from trl import SFTTrainer
 
+from adapters.errors import TrainingFailed
 from training.encode import IGNORED
 from training.fit import checkpoints, ranks
 from training.fit.batches import LengthGrouped
@@ -36,6 +37,11 @@ class LabelTrainer(SFTTrainer):
         self, *, adapted: Adapted, tokens_per_pass: int, guard: Guard, **kwargs: Any
     ) -> None:
         super().__init__(model=adapted.model, **kwargs)
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise TrainingFailed(
+                "the accelerate configuration shards the model (FSDP or DeepSpeed), and what is "
+                "trained is saved from whole tensors; use distributed_type: MULTI_GPU or MULTI_CPU"
+            )
         self.adapted = adapted
         self.kept: dict[str, Kept] = {"guard": guard}
         self.dev_chrf: Callable[[], float] | None = None
@@ -190,16 +196,11 @@ class LabelTrainer(SFTTrainer):
             checkpoints.finish(folder, self.kept)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        if self.is_fsdp_enabled:
-            super()._save(output_dir, state_dict)
-        elif output_dir is not None:
+        if output_dir is not None:
             checkpoints.write_weights(self.adapted.trainable(), Path(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if self.is_fsdp_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        else:
-            checkpoints.read_weights(self.adapted.trainable(), Path(resume_from_checkpoint))
+        checkpoints.read_weights(self.adapted.trainable(), Path(resume_from_checkpoint))
 
     def _is_finite(self) -> bool:
         return all(bool(p.isfinite().all()) for p in self.adapted.trainable().values())
