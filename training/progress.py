@@ -21,19 +21,18 @@ _LINE_EVERY_S: Final = 15.0
 @contextmanager
 def fit_progress() -> Iterator[OnProgress]:
     """Yield what shows each step."""
-    started = time.monotonic()
-    first: FitProgress | None = None
+    began: tuple[FitProgress, float] | None = None
 
     def left_of(where: FitProgress) -> str:
-        nonlocal first
-        first = first or where
-        return time_left(where, first, time.monotonic() - started)
+        nonlocal began
+        began = began or (where, time.monotonic())  # loading the model is over by now
+        return time_left(where, began[0], time.monotonic() - began[1])
 
     if sys.stderr.isatty():
         with Live(console=Console(stderr=True), transient=True, refresh_per_second=4) as live:
             yield lambda where: live.update(_table(where, left_of(where)))
         return
-    last = started
+    last = time.monotonic()
 
     def line(where: FitProgress) -> None:
         nonlocal last

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.train
 def torchrun(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-        "--master-port", "0", "-m", "dragoman", "train", *arguments,
+        "--standalone", "-m", "dragoman", "train", *arguments,
     ]  # fmt: skip
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
