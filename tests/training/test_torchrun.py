@@ -31,13 +31,13 @@ def test_a_run_of_two_processes_tells_and_writes_everything_once(
     recipe_file: Path, tmp_path: Path
 ) -> None:
     tiny.write_base(tmp_path / "tiny")
-    short = ("--set", "schedule.max_steps=6", "--set", "schedule.evaluate_every=3")
+    short = ("--set", "schedule.max_steps=10", "--set", "schedule.evaluate_every=5")
     chrf = ("--set", "schedule.early_stopping.segments=3", "--set", "evaluate.segments=2")
     run = ("recipe.yaml", "--out", "run", "--registry", "registry", "--json")
     done = torchrun(*run, *short, *chrf, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
-    assert [step for step, _ in summary["dev_chrf"]] == [3, 6]
+    assert [step for step, _ in summary["dev_chrf"]] == [5, 10]
     assert done.stderr.count("train, 6 dev, 12 test segments") == 1
     names = {f.name for f in (tmp_path / "run").iterdir()}
     assert names >= {
@@ -55,7 +55,7 @@ def test_a_run_of_two_processes_tells_and_writes_everything_once(
 
 def test_tensorboard_reads_what_was_measured(tmp_path: Path) -> None:
     base = tiny.write_base(tmp_path / "base")
-    schedule = {"epochs": 2, "batch_size": 6, "evaluate_every": 3}
+    schedule = {"epochs": 3, "batch_size": 6, "evaluate_every": 3}
     result = fit_once(base, tmp_path / "run", {"rank": 4}, schedule)
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     events.Reload()
