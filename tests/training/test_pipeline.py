@@ -23,7 +23,8 @@ from adapters.manifest import Conversion
 from adapters.registry import FileRegistry
 from tests import fakes
 from tests.training.fake_run import World
-from training.pipeline import Options, run
+from training.pipeline import run
+from training.run import Options
 from training.prepare import load
 from training.recipe import Recipe
 

@@ -16,7 +16,8 @@ from adapters.registry import FileRegistry
 from adapters.tokenizer import BaseTokenizer
 from tests import fakes
 from tests.training.fake_run import World
-from training.pipeline import Options, run
+from training.pipeline import run
+from training.run import Options
 from training.prepare import prepare
 from training.recipe import Recipe
 from training.split import normalise

@@ -19,7 +19,8 @@ from tests.training.fake_run import FakeGenerator, World
 from training.evaluate.few_shot import base_formats
 from training.evaluate.rouge import ROUGES
 from training.evaluate.scores import Outputs, score
-from training.pipeline import Options, run
+from training.pipeline import run
+from training.run import Options
 from training.prepare import prepare
 from training.recipe import Recipe
 

@@ -10,7 +10,8 @@ import pytest
 from adapters.ids import AdapterId, AdapterRef
 from adapters.registry import FileRegistry
 from tests.training import tiny
-from training.pipeline import Options, run
+from training.pipeline import run
+from training.run import Options
 from training.recipe import Recipe
 
 pytestmark = pytest.mark.train
