@@ -13,7 +13,7 @@ from adapters.errors import TrainingFailed
 from adapters.manifest import WEIGHTS_FILE
 from tests.training import tiny
 from tests.training.fit_once import dev_texts, fit_once
-from training.evaluate.generate import Generator
+from training.evaluate.generate import Generated, Generator
 from training.evaluate.metrics import chrf
 from training.fit import checkpoints
 from training.fit.dev_chrf import DevChrf
@@ -107,21 +107,44 @@ def test_early_stopping_by_loss_needs_no_translation(
     assert result.kept_steps == (min(losses, key=lambda step: losses[step]),)
 
 
-def test_chrf_while_training_is_that_of_the_saved_adapter(base: Path, tmp_path: Path) -> None:
-    result = stopped(base, tmp_path / "run", {"patience": 50}, epochs=20, evaluate_every=10)
-    rows = tiny.lessons(base, 22)[:5]
-    texts = dev_texts(base, rows)
+KINDS: dict[str, dict[str, Any]] = {
+    "lora": {"rank": 4},
+    "prefix": {"kind": "prefix", "tokens": 4},
+    "prompt": {"kind": "prompt", "tokens": 4},
+    "bottleneck": {"kind": "bottleneck", "size": 8},
+    "full": {"kind": "full"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_translated_while_training_is_what_the_result_says(
+    kind: str, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[list[Generated]] = []
+    generate = Generator.generate
+
+    def listen(self: Generator, *arguments: Any, **options: Any) -> list[Generated]:
+        said.append(generate(self, *arguments, **options))
+        return said[-1]
+
+    monkeypatch.setattr(Generator, "generate", listen)
+    rule = {"early_stopping": {"patience": 50}, "evaluate_every": 4, "epochs": 2}
+    result = fit_once(base, tmp_path / "run", KINDS[kind], {**SCHEDULE, **rule})
+    (kept,) = result.kept_steps
+    answers = dict(zip(dict(result.dev_chrf), said, strict=True))[kept]
+    texts = dev_texts(base, tiny.lessons(base, 22)[:5])
+    scored = chrf([answer.text for answer in answers], texts.references).value
+    assert dict(result.dev_chrf)[kept] == scored
     generator = Generator.load(base, {"own": result.adapter_folder})
-    answers = generator.generate(
-        texts.prompts,
-        stop_token_ids=texts.stop_token_ids,
-        max_tokens=texts.max_tokens,
-        adapter="own",
-    )
-    score = chrf([a.text for a in answers], texts.references).value
-    (step,) = result.kept_steps
-    assert score == pytest.approx(dict(result.dev_chrf)[step])
-    assert score > 0
+    asked = {"stop_token_ids": texts.stop_token_ids, "max_tokens": texts.max_tokens}
+    assert generate(generator, texts.prompts, adapter="own", **asked) == answers
+    assert generate(generator, texts.prompts, adapter=None, **asked) != answers
+
+
+def test_a_bf16_base_is_decoded_while_its_adapter_is_float32(tmp_path: Path) -> None:
+    base = tiny.write_base(tmp_path / "base", dtype=torch.bfloat16)
+    result = stopped(base, tmp_path / "run", {"patience": 9}, evaluate_every=8)
+    assert [step for step, _ in result.dev_chrf] == [8, 16]
 
 
 def test_the_mean_of_the_last_checkpoints_is_what_is_saved(

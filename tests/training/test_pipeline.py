@@ -24,9 +24,9 @@ from adapters.registry import FileRegistry
 from tests import fakes
 from tests.training.fake_run import World
 from training.pipeline import run
-from training.run import Options
 from training.prepare import load
 from training.recipe import Recipe
+from training.run import Options
 
 UI = AdapterId.parse("ui-en-fr")
 

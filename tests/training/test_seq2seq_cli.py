@@ -135,7 +135,7 @@ def test_a_causal_adapter_translates_from_its_run_and_from_the_registry(tmp_path
     recipe.write_text(RECIPE.replace("BASE", str(base)), encoding="utf-8")
     call("train", recipe, "--out", run, "--registry", registry, "--publish", "--force", "--json")
     test = load(run / "data").test
-    outputs = json.loads((run / "outputs.json").read_text())["candidate"]
+    outputs = json.loads((run / "outputs.json").read_text())["en-de"]["candidate"]
     stdin = "\n".join(segment.source for segment in test)
     published = ("--adapter", "ui-en-de", "--registry", registry, "--base", base)
     for options in (("--model", run), published):

@@ -20,9 +20,9 @@ from training.evaluate.few_shot import base_formats
 from training.evaluate.rouge import ROUGES
 from training.evaluate.scores import Outputs, score
 from training.pipeline import run
-from training.run import Options
 from training.prepare import prepare
 from training.recipe import Recipe
+from training.run import Options
 
 TOPICS = ("le noyau", "le réseau", "la mémoire", "le disque", "l'écran", "la sécurité")
 RECIPE = """\

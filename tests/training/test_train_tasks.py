@@ -11,8 +11,8 @@ from adapters.ids import AdapterId, AdapterRef
 from adapters.registry import FileRegistry
 from tests.training import tiny
 from training.pipeline import run
-from training.run import Options
 from training.recipe import Recipe
+from training.run import Options
 
 pytestmark = pytest.mark.train
 

@@ -51,7 +51,7 @@ class Checkpointed(Trainer):
         return loss
 
     def _clip_grad_norm(self, model: Any) -> Any:
-        norm = super()._clip_grad_norm(model)
+        norm = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
         # The same in every process, so that all of them leave a step out.
         loss = sum(ranks.gather(float(self._step_loss))) / ranks.count()
         self._step_loss = torch.zeros(())

@@ -75,10 +75,10 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
     (training/fit/ranks.py) the first writes; all return what was measured.
     Raises TrainingFailed; KeyboardInterrupt after Ctrl-C, once a checkpoint is written.
     """
-    refuse(schedule, objective, family_of(base))
     _check(train, dev, schedule, dev_texts)
     log = RunLog(out if ranks.rank() == 0 else None)
     this = Setup(base, method, schedule, out, seed, objective, start, log)
+    refuse(schedule, objective, family_of(base))
     _quiet()
     checkpoint = _checkpoint(this.checkpoints, resume=resume)
     trainer = this.trainer(train, dev)
