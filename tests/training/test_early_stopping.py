@@ -136,7 +136,7 @@ def test_what_is_translated_while_training_is_what_the_result_says(
     scored = chrf([answer.text for answer in answers], texts.references).value
     assert dict(result.dev_chrf)[kept] == scored
     generator = Generator.load(base, {"own": result.adapter_folder})
-    asked = {"stop_token_ids": texts.stop_token_ids, "max_tokens": texts.max_tokens}
+    asked: dict[str, Any] = {"stop_token_ids": texts.stop_token_ids, "max_tokens": texts.max_tokens}
     assert generate(generator, texts.prompts, adapter="own", **asked) == answers
     assert generate(generator, texts.prompts, adapter=None, **asked) != answers
 

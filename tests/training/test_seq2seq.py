@@ -19,7 +19,7 @@ from tests import fakes
 from tests.training import tiny_pairs
 from training.fit.result import FitResult
 from training.fit.run import fit
-from training.fit.schedule import Schedule
+from training.fit.schedule import EarlyStopping, Schedule
 from training.methods.config import Method
 from training.pickled import unpickle
 from training.seq2seq.encode import EncodedPair, PairEncoder
@@ -210,6 +210,17 @@ def test_a_resumed_fit_ends_where_the_unbroken_one_does(bases: Any, tmp_path: Pa
     one, other = (load_file(r.adapter_folder / "adapter_model.safetensors") for r in (whole, again))
     for name, tensor in one.items():
         torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-5)
+
+
+def test_pairs_keep_the_weights_that_were_best_by_loss(bases: Any, tmp_path: Path) -> None:
+    rule = EarlyStopping(metric="loss", patience=1)
+    result = train(
+        bases("marian"), METHODS["lora"], tmp_path,
+        early_stopping=rule, evaluate_every=1, learning_rate=1.0, scheduler="constant",
+    )  # fmt: skip
+    losses = dict(result.dev_losses)
+    assert result.kept_steps == (min(losses, key=lambda step: losses[step]),)
+    assert result.kept_steps[0] < result.steps, losses
 
 
 def test_recomputed_activations_change_nothing(bases: Any, tmp_path: Path) -> None:
