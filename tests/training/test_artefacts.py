@@ -12,6 +12,7 @@ import peft
 import pytest
 import torch
 from gguf import GGUFReader
+from huggingface_hub import errors
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 from transformers.modeling_gguf_pytorch_utils import LlamaTensorProcessor
@@ -267,7 +268,8 @@ class FakeHub:
 
     def create_repo(self, repo_id: str, *, private: bool, exist_ok: bool) -> None:
         if self.down:
-            raise ConnectionError("no route to host")
+            # What the real one raises, which is no OSError.
+            raise errors.HTTPError("no route to host")  # type: ignore[attr-defined]
         assert private
         assert exist_ok
 

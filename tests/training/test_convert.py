@@ -39,7 +39,6 @@ SCHEDULE = Schedule(
     epochs=2, batch_size=4, learning_rate=2e-2, warmup=0.0, evaluate_every=50, save_every=50
 )
 EXACT = ("pissa", "olora", "corda", "adalora", "loha", "lokr")
-LOSSY = ("dora", "ia3")
 
 
 @dataclass(frozen=True)

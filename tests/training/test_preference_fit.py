@@ -140,6 +140,15 @@ def test_training_goes_on_from_an_adapter(base: Path, tmp_path: Path) -> None:
     assert result.preferences[0][2] == pytest.approx(0, abs=1e-4)
 
 
+@pytest.mark.parametrize("objective", [DPO, Sft(kl_to_base=0.1)], ids=["dpo", "kl"])
+def test_a_base_in_bf16_is_trained_as_it_is(objective: Any, tmp_path: Path) -> None:
+    base = tiny.write_base(tmp_path / "base-folder", "gemma", dtype=torch.bfloat16)
+    rows = preferences(base) if objective is DPO else tiny.lessons(base)
+    result = fit(rows, rows[:6], base, METHOD, SCHEDULE, tmp_path / "run", objective=objective)
+    assert result.dev_losses[-1][1] < result.dev_losses[0][1]
+    assert {tensor.dtype for tensor in weights(result).values()} == {torch.bfloat16}
+
+
 def test_a_start_of_another_method_is_refused(base: Path, tmp_path: Path) -> None:
     folder = train(base, tmp_path / "run").adapter_folder
     other = METHOD.model_copy(update={"alpha": 16.0})

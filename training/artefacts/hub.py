@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
-
 from adapters.errors import HubUnavailable
 from adapters.manifest import CONFIG_FILE, MANIFEST_FILE, WEIGHTS_FILE
 from adapters.verify import read_peft_config, verify_tensors
@@ -38,7 +36,10 @@ def push(folder: Path, repository: str, hub: Hub, *, private: bool) -> str:
 
     Raises HubUnavailable, AdapterRejected.
     """
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub import errors
+
+    # The error of whatever client the hub's library speaks through: httpx2 in 2.4, httpx before.
+    of_the_client: type[Exception] = getattr(errors, "HTTPError", OSError)
 
     verify_tensors(folder / WEIGHTS_FILE, read_peft_config(folder), base=None)
     try:
@@ -49,7 +50,7 @@ def push(folder: Path, repository: str, hub: Hub, *, private: bool) -> str:
             allow_patterns=list(_FILES),
             commit_message="Adapter by Dragoman",
         )
-    except (HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError) as error:
+    except (errors.HFValidationError, of_the_client, OSError) as error:
         raise HubUnavailable(
             f"{repository}: not pushed ({type(error).__name__}: {str(error).splitlines()[0]}); "
             "look whether the hub can be reached from here, and log in with `hf auth login`"

@@ -31,13 +31,17 @@ def hand_over(
     and differences of two products are lost in bf16. `rows` are what the answers are compared on.
     """
     served = how_served(method, str(read_config(base).get("model_type")))
-    if served.way not in (Way.EXACTLY, Way.LOSSY):
+    # PEFT cannot load CorDA's adapter on the whole base, and makes PiSSA's anew: they become plain
+    # LoRAs on bases that no server gives adapters to, too.
+    if served.way not in (Way.EXACTLY, Way.LOSSY) and adapted.begun is None:
         return save(adapted, base, out / "adapter"), None
     trained = save(adapted, base, out / "trained", precision=torch.float32)
     if adapted.begun is not None:
         _save_begun(adapted.begun, trained)
     rank = getattr(method, "serve_rank", None)
     conversion = convert(trained, base, out / "adapter", rank=rank)
+    if not served.as_adapter:
+        return out / "adapter", None
     model: Any = adapted.model
     own = log_probs(model, rows)
     model.to("cpu")  # two models would not fit where one just did

@@ -105,7 +105,7 @@ def load(base: Path, folder: Path | None = None, name: str = "default") -> Loade
     if folder is None or kind == _FULL:
         return Loaded(model, kind)
     if kind == BOTTLENECK:
-        _load_bottlenecks(model, folder)
+        load_bottlenecks(model, folder)
         return Loaded(model, kind)
     tuned = PeftModel.from_pretrained(model, str(folder), name, autocast_adapter_dtype=False)
     return Loaded(tuned.get_base_model(), kind, tuned.eval())
@@ -140,7 +140,8 @@ def _model(folder: Path) -> Any:
     return (model.to("cuda") if torch.cuda.is_available() else model).eval()
 
 
-def _load_bottlenecks(model: Any, folder: Path) -> None:
+def load_bottlenecks(model: Any, folder: Path) -> None:
+    """Put the bottleneck adapters in `folder` into `model`. Raises FileCorrupt."""
     config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     fields = {key: config[key] for key in BottleneckMethod.model_fields if key in config}
     attach_bottlenecks(model, BottleneckMethod(kind="bottleneck", **fields))

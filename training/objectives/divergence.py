@@ -57,5 +57,7 @@ def regularised_loss(
 
     `base_ND` are the base's hidden states at the same positions; `weight_VD` must be frozen.
     """
+    # What leaves a model under accelerate's autocast is float32, with the values of bf16.
+    hidden_ND, base_ND = hidden_ND.to(weight_VD.dtype), base_ND.to(weight_VD.dtype)
     loss, divergence = _Regularised.apply(hidden_ND, base_ND, weight_VD, labels_N, kl)  # type: ignore[no-untyped-call]
     return loss, divergence

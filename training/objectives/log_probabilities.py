@@ -44,5 +44,7 @@ class _LogProbabilities(torch.autograd.Function):
 
 def log_probabilities(hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor) -> Tensor:
     """Return the log-probability of each label, (N,) float32. `weight_VD` must be frozen."""
+    # What leaves a model under accelerate's autocast is float32, with the values of bf16.
+    hidden_ND = hidden_ND.to(weight_VD.dtype)
     logps_N: Tensor = _LogProbabilities.apply(hidden_ND, weight_VD, labels_N)  # type: ignore[no-untyped-call]
     return logps_N

@@ -134,7 +134,8 @@ class PreferenceTrainer(LabelTrainer):
         collate: Any = self.data_collator
         for part in self._passes(collate(examples)):
             inputs = self._prepare_inputs(part)
-            with torch.no_grad(), self.compute_loss_context_manager():
+            # Before training the model's own forward is not under autocast yet.
+            with torch.no_grad(), self.accelerator.autocast():
                 found += self._row_logps(self.adapted.model, inputs).tolist()
         return found
 

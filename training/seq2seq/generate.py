@@ -14,6 +14,8 @@ from transformers import GenerationConfig
 from adapters.errors import RequestInvalid
 from adapters.manifest import CONFIG_FILE
 from training.evaluate.generate import Generated
+from training.methods.load import kind_of, load_bottlenecks
+from training.methods.save import BOTTLENECK
 from training.seq2seq.load import load_pair_model, positions_of
 from training.seq2seq.tokenizer import PairTokenizer
 
@@ -42,7 +44,10 @@ class PairGenerator:
         if torch.cuda.is_available():
             model = model.to("cuda")
         if trained is not None and whole is None:
-            model = PeftModel.from_pretrained(model, str(trained), autocast_adapter_dtype=False)
+            if kind_of(trained) == BOTTLENECK:
+                load_bottlenecks(model, trained)
+            else:
+                model = PeftModel.from_pretrained(model, str(trained), autocast_adapter_dtype=False)
         return cls(model.eval(), tokenizer)
 
     def generate(

@@ -15,6 +15,8 @@ from transformers.utils import logging
 from adapters.base_model import read_config
 from adapters.errors import TrainingFailed, UnsupportedAdapter
 from adapters.manifest import CONFIG_FILE
+from training.methods.load import kind_of
+from training.methods.save import BOTTLENECK
 from training.translate.note import Engine, ModelNote, Precision
 from training.translate.opening import CT2_FOLDER, base_of, weights_of
 
@@ -61,6 +63,11 @@ def _merge(note: ModelNote, run: Path, base: Path, merged: Path) -> None:
         base if adapted else weights, dtype=torch.float32, local_files_only=True
     )
     stored = read_config(base).get("dtype") or read_config(base).get("torch_dtype") or "float32"
+    if adapted and kind_of(weights) == BOTTLENECK:
+        raise UnsupportedAdapter(
+            f"{weights}: bottleneck adapters are layers of their own and cannot be merged; run "
+            f"them as they are: dragoman translate --model {run}"
+        )
     if adapted:
         tuned = PeftModel.from_pretrained(model, str(weights))
         if tuned.active_peft_config.is_prompt_learning:
