@@ -9,8 +9,12 @@ from pathlib import Path
 
 def hardware() -> str:
     """Return the processor that this runs on, for the record."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} CPU cores ({_cpu_name()})"
+    return f"{cores()} CPU cores ({_cpu_name()})"
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_name() -> str:

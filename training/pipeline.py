@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import dataclasses
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +11,7 @@ from adapters.console import note, progress
 from adapters.errors import AdapterNotFound, NotServable
 from adapters.ids import AdapterRef, LanguagePair
 from adapters.locations import bases_root, cache_root
-from adapters.manifest import CONFIG_FILE, WEIGHTS_FILE, Conversion
+from adapters.manifest import CONFIG_FILE, WEIGHTS_FILE
 from adapters.registry import Published, Registry
 from training import prepare
 from training.assess import Assessed, Systems
@@ -25,36 +20,29 @@ from training.candidate import Candidate
 from training.corpus.source import digest_of
 from training.evaluate.report import write_report
 from training.evaluate.scores import mean_over_base
-from training.fit.result import FitProgress, FitResult
+from training.fit import ranks
+from training.fit.refusal import refuse
+from training.fit.result import FitResult
+from training.fit_phase import fit_phase, fit_together, release_memory
 from training.gate import judge
 from training.hardware import hardware
 from training.measure import HeldOut, assess_all, held_out, measured, steps_over
-from training.methods.conversion import check_conversion, judged, told
+from training.methods.conversion import judged
 from training.methods.served import Way, how_served
 from training.objective import PreferenceObjective
 from training.objectives.prefer import with_preferences
 from training.publish import publish
 from training.recipe import Recipe
-from training.rows import check_pair_recipe, rows_of
+from training.rows import check_pair_recipe
+from training.run import Options, Run
 from training.run_folder import RunFolder, open_run
-from training.sampling import sample
+from training.run_records import write_records
 from training.seq2seq.ask import template_for
 from training.seq2seq.assess import PairSystems
-from training.seq2seq.family import Family, family_of
+from training.seq2seq.family import family_of
 from training.start import find_start
 from training.text_run import measure_text, refuse_to_publish, summary_of
 from training.translate.note import ModelNote
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a run goes on and what becomes of its adapter."""
-
-    out: Path | None = None
-    resume: bool = False
-    publish: bool = False
-    force: bool = False
-    allow_memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,17 +52,6 @@ class Outcome:
     summary: dict[str, Any]
     folder: Path
     published: Published | None
-
-
-@dataclass(frozen=True)
-class _Run:
-    recipe: Recipe
-    base: Path
-    reference: BaseModelRef
-    folder: RunFolder
-    options: Options
-    start: Path | None = None
-    family: Family | None = None  # None: a causal base
 
 
 def default_folder(recipe: Recipe) -> Path:
@@ -92,6 +69,7 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
     reference, family = BaseModelRef.read(base), family_of(base)
     if family is not None:
         check_pair_recipe(recipe, family)
+    refuse(recipe.schedule, recipe.objective, family)
     identity = {
         "recipe": recipe.digest,
         "folder": str(recipe.folder),  # its relative paths start there
@@ -106,7 +84,8 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
 
         refuse_beyond_memory(recipe, base, allow=options.allow_memory)
     with open_run(root, identity, resume=options.resume) as folder:
-        this = _Run(recipe, base, reference, folder, options, start, family)
+        this = Run(recipe, base, reference, folder, options, start, family)
+        write_records(recipe, reference, root)
         if is_text:
             return _read_text(this)
         candidate = _candidate(this, _current(registry, recipe, reference))
@@ -119,10 +98,20 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
         return Outcome(summary, root, published)
 
 
-def _read_text(this: _Run) -> Outcome:
+def follow(recipe: Recipe, options: Options) -> None:
+    """Fit with the first of several processes, which does everything else by `run`."""
+    wanted: bool = ranks.from_first(None)  # by now the first has made base and data
+    if wanted:
+        base = resolve_base(recipe.base, root=bases_root(), say=lambda _: None)
+        folder = RunFolder(options.out or default_folder(recipe))
+        this = Run(recipe, base, BaseModelRef.read(base), folder, options)
+        fit_together(this, prepare.load(folder.data), lambda _: None)
+
+
+def _read_text(this: Run) -> Outcome:
     data = _data(this)
-    fitted = _fit(this, data)
-    note("evaluate: perplexity of the test text")
+    fitted = fit_phase(this, data)
+    this.log.note("evaluate: perplexity of the test text")
     found = measure_text(this.recipe, this.base, fitted.adapter_folder, data)
     summary = summary_of(this.recipe, this.reference, data, fitted, found)
     this.folder.finish("summary", summary)
@@ -144,9 +133,9 @@ def _say_how_served(recipe: Recipe, base: Path, *, publish: bool) -> None:
     note(f"served: {served.way} ({served.why})")
 
 
-def _candidate(this: _Run, current: Published | None) -> Candidate:
+def _candidate(this: Run, current: Published | None) -> Candidate:
     data = _data(this)
-    fitted = _fit(this, data)
+    fitted = fit_phase(this, data)
     _note(this)
     texts = held_out(this.recipe, data)
     assessed = _assess(this, texts, fitted, current)
@@ -170,81 +159,31 @@ def _candidate(this: _Run, current: Published | None) -> Candidate:
     )
 
 
-def _data(this: _Run) -> prepare.Prepared:
+def _data(this: Run) -> prepare.Prepared:
     if (this.folder.data / prepare.REPORT_FILE).is_file():
-        note("data: done before")
+        this.log.note("data: done before")
         return prepare.load(this.folder.data)
     data = prepare.prepare(this.recipe)
     objective = this.recipe.objective
     if isinstance(objective, PreferenceObjective):
         data = with_preferences(data, this.recipe, this.base, objective, this.start)
-        _release_memory()
+        release_memory()
     prepare.write(data, this.folder.data)
-    note(f"data: {len(data.train)} train, {len(data.dev)} dev, {len(data.test)} test segments")
+    this.log.note(
+        f"data: {len(data.train)} train, {len(data.dev)} dev, {len(data.test)} test segments"
+    )
     for line in data.report.lost():
-        note(f"data: {line}")
+        this.log.note(f"data: {line}")
     return data
 
 
-def _fit(this: _Run, data: prepare.Prepared) -> FitResult:
-    if (body := this.folder.result("fit")) is not None and this.folder.adapter.is_dir():
-        note("fit: done before")
-        converted = body.get("conversion")
-        conversion = Conversion(**converted) if converted else None
-        body |= {"adapter_folder": this.folder.adapter, "conversion": conversion}
-        return _checked(this, FitResult(**body))
-    from training.fit.run import fit
-    from training.plan.speed import remember
-
-    recipe = this.recipe
-    drawn = sample(data.train, recipe.sampling, seed=recipe.seed)
-    train, too_long = rows_of(recipe, this.base, drawn)
-    dev, _ = rows_of(recipe, this.base, data.dev)
-    if too_long:
-        note(f"fit: {too_long} pairs are over {recipe.schedule.max_length} tokens, left out")
-    with _steps("fit") as on_progress:
-        fitted = fit(
-            train,
-            dev,
-            this.base,
-            recipe.method,
-            recipe.schedule,
-            this.folder.root,
-            objective=recipe.objective,
-            start=this.start,
-            seed=recipe.seed,
-            resume=this.options.resume,
-            on_progress=on_progress,
-        )
-    conversion = fitted.conversion
-    body = dataclasses.asdict(fitted) | {
-        "adapter_folder": str(fitted.adapter_folder),
-        "conversion": conversion and conversion.model_dump(mode="json"),
-    }
-    this.folder.finish("fit", body)
-    remember(recipe, this.base, fitted, train, hardware=hardware())
-    _release_memory()
-    note(f"fit: {fitted.steps} steps in {fitted.seconds:.0f} s, {fitted.tok_s:.0f} tok/s")
-    return _checked(this, fitted)
-
-
-def _checked(this: _Run, fitted: FitResult) -> FitResult:
-    """Return `fitted`, unless it is to be published and its conversion lost more than allowed."""
-    if fitted.conversion is not None:
-        note(f"adapter: {told(fitted.conversion)}")
-        if this.options.publish and not this.options.force:  # else the gate says so in the end
-            limit = this.recipe.gate.max_conversion_error
-            check_conversion(fitted.conversion, limit, trained=str(this.folder.trained))
-    return fitted
-
-
 def _assess(
-    this: _Run, texts: list[HeldOut], fitted: FitResult, current: Published | None
+    this: Run, texts: list[HeldOut], fitted: FitResult, current: Published | None
 ) -> dict[LanguagePair, Assessed]:
     against = current.manifest.digest if current else None
     body = this.folder.result("outputs")
     if body is not None and body["against"] == against:
-        note("evaluate: translated before")
+        this.log.note("evaluate: translated before")
         return {text.pair: Assessed.from_json(body[str(text.pair)]) for text in texts}
     if this.family is not None:
         (text,) = texts
@@ -260,7 +199,7 @@ def _assess(
 
 
 def _assess_causal(
-    this: _Run, texts: list[HeldOut], fitted: FitResult, current: Published | None
+    this: Run, texts: list[HeldOut], fitted: FitResult, current: Published | None
 ) -> dict[LanguagePair, Assessed]:
     others = (current is not None) + (this.start is not None)
     total = steps_over(this.recipe, texts, systems=1 + others)
@@ -271,7 +210,7 @@ def _assess_causal(
         return assess_all(systems, texts, shots=this.recipe.evaluate.shots)
 
 
-def _note(this: _Run) -> None:
+def _note(this: Run) -> None:
     """Write down what `dragoman translate` must know to run the folder."""
     recipe, family = this.recipe, this.family
     ModelNote(
@@ -301,27 +240,3 @@ def _current(registry: Registry, recipe: Recipe, base: BaseModelRef) -> Publishe
         note(f"{recipe.id}: the version in use has another base, so it is not compared")
         return None
     return current
-
-
-@contextmanager
-def _steps(description: str) -> Iterator[Callable[[FitProgress], None]]:
-    with ExitStack() as stack:
-        advance: Callable[[int], None] | None = None
-        shown = 0
-
-        def on_progress(where: FitProgress) -> None:
-            nonlocal advance, shown
-            if advance is None:  # only now is the number of steps known
-                advance = stack.enter_context(progress(description, total=where.total_steps))
-            advance(where.step - shown)
-            shown = where.step
-
-        yield on_progress
-
-
-def _release_memory() -> None:
-    # tcmalloc keeps what training freed (5 GB) while the evaluation takes new pages.
-    gc.collect()
-    release = getattr(ctypes.CDLL(None), "MallocExtension_ReleaseFreeMemory", None)
-    if release is not None:
-        release()

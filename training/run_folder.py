@@ -17,6 +17,8 @@ STATE_FILE: Final = "run.json"
 SUMMARY_FILE: Final = "summary.json"
 _LOCK_FILE: Final = ".lock"
 _PHASES: Final = ("fit", "outputs", "summary")
+_FOLDERS: Final = ("data", "adapter", "trained", "checkpoints", "tensorboard")
+_FILES: Final = ("train.log", "metrics.jsonl", "loss.svg", "recipe.yaml", "environment.json")
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def _clear(folder: RunFolder, known: dict[str, str] | None) -> None:
         raise TrainingFailed(
             f"{folder.root}: holds {others[0]} and is no run folder; use an empty or new --out DIR"
         )
-    for path in (folder.data, folder.adapter, folder.trained, folder.root / "checkpoints"):
-        shutil.rmtree(path, ignore_errors=True)
-    for phase in _PHASES:
-        (folder.root / f"{phase}.json").unlink(missing_ok=True)
+    for name in _FOLDERS:
+        shutil.rmtree(folder.root / name, ignore_errors=True)
+    for name in (*_FILES, *(f"{phase}.json" for phase in _PHASES)):
+        (folder.root / name).unlink(missing_ok=True)

@@ -63,10 +63,7 @@ def summary_of(
         "perplexity_ci95": [round(bound, 3) for bound in found.ci95],
         "p_value": round(found.p_value, 6),
         "signature": found.signature,
-        "train_s": round(fitted.seconds, 1),
-        "train_tok_s": round(fitted.tok_s, 1),
-        "train_steps": fitted.steps,
-        "peak_rss_gb": round(fitted.peak_rss_gb, 2),
+        **fitted.figures(),
         "segments": data.report.split,
         "dropped": data.report.clean["dropped"],
     }

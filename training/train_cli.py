@@ -69,6 +69,7 @@ def train(
     """Train, evaluate and, with --publish, publish the adapter of a recipe.
 
     A run keeps its files in a folder of its own; Ctrl-C stops it, --resume goes on with it.
+    Several processes share its batches: torchrun --nproc-per-node 2 -m dragoman train RECIPE
 
     Example: dragoman train jupyter-en-fr --publish
     """
@@ -87,15 +88,22 @@ def train(
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from adapters.locations import default_registry
     from adapters.registry import FileRegistry
-    from training.pipeline import Options, run
+    from training.fit import ranks
+    from training.pipeline import follow, run
+    from training.run import Options
 
     options = Options(
         out=out, resume=resume, publish=publish, force=force, allow_memory=allow_memory
     )
     try:
-        outcome = run(config, FileRegistry(registry or default_registry()), options)
+        with ranks.joined():
+            if ranks.rank() > 0:
+                follow(config, options)
+                return
+            outcome = run(config, FileRegistry(registry or default_registry()), options)
     except KeyboardInterrupt:
-        note(f"stopped; go on with: {_resume_command(sys.argv)}")
+        if ranks.rank() == 0:
+            note(f"stopped; go on with: {_resume_command(sys.argv)}")
         raise typer.Exit(130) from None
     if as_json:
         print_json(_json(outcome))

@@ -23,9 +23,10 @@ from training.encode import IGNORED
 from training.encode_text import TextPacker
 from training.evaluate.perplexity import compare_perplexity
 from training.objective import Monolingual, Sft
-from training.pipeline import Options, run
+from training.pipeline import run
 from training.prepare import prepare
 from training.recipe import Recipe
+from training.run import Options
 from training.split import leaked
 
 RECIPE = """\

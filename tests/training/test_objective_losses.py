@@ -16,6 +16,7 @@ from trl.experimental.cpo import CPOConfig, CPOTrainer
 from tests import fakes
 from tests.training import tiny
 from training.encode import Encoded
+from training.fit.guard import Guard
 from training.methods.attach import Adapted, attach
 from training.methods.config import LoraMethod
 from training.objective import Cpo, Dpo, PreferenceObjective, Sft
@@ -70,7 +71,7 @@ def ours(objective: PreferenceObjective, built: Adapted, out: Path, **options: A
         per_device_train_batch_size=3, gradient_checkpointing=False, disable_tqdm=True,
         dataset_kwargs={"skip_prepare_dataset": True},
     )  # fmt: skip
-    options = {"tokens_per_pass": 64, **options}
+    options = {"tokens_per_pass": 64, "guard": Guard(print, advice=""), **options}
     return trainer_for(
         objective, PAIRS, PAIRS, pad=fakes.PAD, adapted=built, args=args,
         processing_class=tokenizer(), **options,
@@ -220,7 +221,7 @@ def test_divergence_from_the_base_is_that_of_plain_torch(tmp_path: Path) -> None
             output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none",
             dataset_kwargs={"skip_prepare_dataset": True}, gradient_checkpointing=False,
         ),
-        processing_class=tokenizer(), tokens_per_pass=64,
+        processing_class=tokenizer(), tokens_per_pass=64, guard=Guard(print, advice=""),
     )  # fmt: skip
     built.model.train()
     found = trainer.compute_loss(built.model, {"input_ids": ids, "labels": labels})

@@ -23,9 +23,10 @@ from adapters.manifest import Conversion
 from adapters.registry import FileRegistry
 from tests import fakes
 from tests.training.fake_run import World
-from training.pipeline import Options, run
+from training.pipeline import run
 from training.prepare import load
 from training.recipe import Recipe
+from training.run import Options
 
 UI = AdapterId.parse("ui-en-fr")
 

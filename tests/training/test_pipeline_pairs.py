@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from adapters.registry import FileRegistry
 from adapters.tokenizer import BaseTokenizer
 from tests import fakes
 from tests.training.fake_run import World
-from training.pipeline import Options, run
+from training.fit.dev_texts import dev_texts_of
+from training.pipeline import run
 from training.prepare import prepare
 from training.recipe import Recipe
+from training.run import Options
 from training.split import normalise
 
 EN_DE, DE_EN, EN_FR = (LanguagePair.parse(pair) for pair in ("en-de", "de-en", "en-fr"))
@@ -182,3 +185,19 @@ def test_a_pair_without_test_text_is_told(tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(DataInvalid, match="has no segment in"):
         prepare(Recipe.load(str(path)))
+
+
+def test_early_stopping_translates_some_of_each_pair_by_its_own_prompt(
+    tmp_path: Path,
+) -> None:
+    rule = "schedule.early_stopping.segments=6"
+    recipe = Recipe.load(str(write(tmp_path)), overrides=[rule])
+    dev = prepare(recipe).dev
+    texts = dev_texts_of(recipe, tmp_path / "tiny", dev)
+    assert texts is not None
+    shown = [texts.tokenizer.decode(list(prompt)) for prompt in texts.prompts]
+    directions = [re.findall(r"(\w+>\w+): ", text)[0] for text in shown]
+    assert set(directions) == {"English>German", "English>French", "German>English"}
+    assert len(texts.references) == len(texts.max_tokens) == 6
+    for text, reference in zip(shown, texts.references, strict=True):
+        assert translate(re.findall(r"\w+>\w+: [^\n]*", text)[0].strip()) == reference

@@ -21,7 +21,7 @@ from training.corpus.segment import Segment
 from training.encode import Encoded, Encoder
 from training.fit.result import FitProgress, FitResult
 from training.fit.run import fit
-from training.fit.schedule import Schedule
+from training.fit.schedule import EarlyStopping, Schedule
 from training.methods.config import LoraMethod
 from training.objective import Cpo, Dpo, Sft
 from training.objectives.encoded_preference import EncodedPreference, encode_preferences
@@ -101,6 +101,15 @@ def test_an_interrupted_run_of_preferences_resumes_to_the_adapter_of_an_unbroken
     assert_equal(weights(resumed), weights(unbroken))
     assert [step for step, _, _ in resumed.preferences] == [0, 6, 12]
     assert resumed.preferences[-1] == pytest.approx(unbroken.preferences[-1], rel=1e-3)
+
+
+def test_the_measurement_before_training_is_not_among_the_best(base: Path, tmp_path: Path) -> None:
+    rule = EarlyStopping(metric="loss", patience=9)
+    schedule = SCHEDULE.model_copy(update={"early_stopping": rule, "learning_rate": 0.5})
+    result = train(base, tmp_path / "run", schedule=schedule)
+    losses = dict(result.dev_losses)
+    del losses[0]
+    assert result.kept_steps == (min(losses, key=lambda step: losses[step]),)
 
 
 def test_small_passes_keep_pairs_together(base: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests import fakes
 from tests.training import tiny_pairs
 from training.fit.result import FitResult
 from training.fit.run import fit
-from training.fit.schedule import Schedule
+from training.fit.schedule import EarlyStopping, Schedule
 from training.methods.config import Method
 from training.pickled import unpickle
 from training.seq2seq.encode import EncodedPair, PairEncoder
@@ -229,6 +229,21 @@ def test_a_resumed_fit_ends_where_the_unbroken_one_does(bases: Any, tmp_path: Pa
     one, other = (load_file(r.adapter_folder / "adapter_model.safetensors") for r in (whole, again))
     for name, tensor in one.items():
         torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-5)
+
+
+def test_pairs_keep_the_steps_that_were_best_by_loss(bases: Any, tmp_path: Path) -> None:
+    rule = EarlyStopping(metric="loss")
+    best = {"early_stopping": rule, "evaluate_every": 2, "average_checkpoints": 2}
+    result = train(bases("marian"), METHODS["lora"], tmp_path, **best)
+    losses = dict(result.dev_losses)
+    assert len(losses) > 2
+    assert result.kept_steps == tuple(sorted(sorted(losses, key=lambda step: losses[step])[:2]))
+    folder = tmp_path / "checkpoints" / "snapshots"
+    kept = [load_file(folder / f"{step}.safetensors") for step in result.kept_steps]
+    saved = load_file(result.adapter_folder / "adapter_model.safetensors")
+    for name, tensor in saved.items():
+        parts = [one[name.replace(".weight", ".default.weight")] for one in kept]
+        torch.testing.assert_close(tensor, sum(parts) / 2, rtol=1e-5, atol=1e-8)
 
 
 def test_recomputed_activations_change_nothing(bases: Any, tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ from tests.training.fake_run import FakeGenerator, World
 from training.evaluate.few_shot import base_formats
 from training.evaluate.rouge import ROUGES
 from training.evaluate.scores import Outputs, score
-from training.pipeline import Options, run
+from training.pipeline import run
 from training.prepare import prepare
 from training.recipe import Recipe
+from training.run import Options
 
 TOPICS = ("le noyau", "le réseau", "la mémoire", "le disque", "l'écran", "la sécurité")
 RECIPE = """\

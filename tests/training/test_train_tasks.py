@@ -10,8 +10,9 @@ import pytest
 from adapters.ids import AdapterId, AdapterRef
 from adapters.registry import FileRegistry
 from tests.training import tiny
-from training.pipeline import Options, run
+from training.pipeline import run
 from training.recipe import Recipe
+from training.run import Options
 
 pytestmark = pytest.mark.train
 

@@ -18,7 +18,8 @@ from transformers import DynamicCache
 from transformers.utils import logging
 
 from adapters.tokenizer import BaseTokenizer
-from training.methods.load import Loaded, load
+from training.methods.attach import Adapted
+from training.methods.load import Loaded, around, load
 
 # Ended rows are carried along until this share of the batch has ended: leaving copies the cache.
 _COMPACT_AT: Final = 0.25
@@ -56,6 +57,8 @@ class Generator:
     def __init__(self, loaded: Mapping[str | None, Loaded], tokenizer: BaseTokenizer) -> None:
         self._loaded = loaded
         self._tokenizer = tokenizer
+        for one in {id(one): one for one in loaded.values()}.values():
+            one.model.get_output_embeddings().register_forward_pre_hook(_make_contiguous)
 
     @classmethod
     def load(cls, base: Path, adapters: Mapping[str, Path] | None = None) -> Generator:
@@ -72,9 +75,12 @@ class Generator:
                 beside.add(folder, name)
             loaded[name] = beside or load(base, folder, name)
         loaded[None] = next((one for one in loaded.values() if one.has_base), None) or load(base)
-        for one in {id(one): one for one in loaded.values()}.values():
-            one.model.get_output_embeddings().register_forward_pre_hook(_make_contiguous)
         return cls(loaded, BaseTokenizer.load(base))
+
+    @classmethod
+    def around(cls, adapted: Adapted, name: str, tokenizer: BaseTokenizer) -> Generator:
+        """Return what generates as adapter `name` with a model in memory, also while it trains."""
+        return cls({name: around(adapted)}, tokenizer)
 
     def generate(  # noqa: PLR0913 - the five are what a batch of prompts needs
         self,

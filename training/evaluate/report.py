@@ -15,6 +15,7 @@ from adapters.ids import LanguagePair
 from adapters.prompt import LANGUAGE_NAMES
 from training.candidate import Candidate
 from training.evaluate.bootstrap import RESAMPLES
+from training.evaluate.chart import loss_chart
 from training.methods.config import Method
 from training.methods.conversion import told
 from training.methods.served import name_of
@@ -26,7 +27,6 @@ _MADE: Final = {
     "bottleneck": "bottleneck adapters on",
     "full": "a model of its own, fine-tuned from",
 }
-_WIDTH, _HEIGHT, _MARGIN = 900, 180, 40
 
 
 def write_report(candidate: Candidate, folder: Path) -> None:
@@ -48,9 +48,10 @@ def render(candidate: Candidate, name: str) -> str:
 
 def _values(candidate: Candidate) -> dict[str, Any]:
     recipe, data = candidate.recipe, candidate.data
-    dropped = data.clean["dropped"].items()
-    conversion = candidate.fit.conversion
+    dropped, fit = data.clean["dropped"].items(), candidate.fit
+    conversion = fit.conversion
     languages = [code for pair in recipe.pairs for code in (pair.source, pair.target)]
+    chart = loss_chart(fit.losses, fit.dev_losses, fit.dev_chrf)
     return {
         **{field.name: getattr(candidate, field.name) for field in fields(candidate)},
         "method": _method(recipe.method),
@@ -64,7 +65,8 @@ def _values(candidate: Candidate) -> dict[str, Any]:
         "resamples": RESAMPLES,
         "dropped": ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in dropped if n),
         "licences": ", ".join(sorted({source.licence for source in data.sources})),
-        "loss_chart": loss_chart(candidate.fit.losses, candidate.fit.dev_losses),
+        # Numbers only, so it needs no escaping.
+        "loss_chart": Markup(chart or "<p class='quiet'>Too few steps for a curve.</p>"),  # noqa: S704
         "created": datetime.now(UTC).strftime("%d %B %Y"),
     }
 
@@ -88,31 +90,3 @@ def _named(pair: LanguagePair) -> str:
 def _listed(names: Sequence[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
-
-
-def loss_chart(
-    losses: Sequence[tuple[int, float]], dev_losses: Sequence[tuple[int, float]]
-) -> Markup:
-    """Return an SVG of the loss over steps: train as a line, dev as a dashed one."""
-    points = [*losses, *dev_losses]
-    if len(losses) < 2:
-        return Markup("<p class='quiet'>Too few steps for a curve.</p>")
-    last = max(step for step, _ in points)
-    top = max(loss for _, loss in points)
-
-    def line(series: Sequence[tuple[int, float]]) -> str:
-        return " ".join(
-            f"{_MARGIN + (_WIDTH - _MARGIN) * step / last:.1f},{_HEIGHT * (1 - loss / top):.1f}"
-            for step, loss in series
-        )
-
-    return Markup(  # noqa: S704 - numbers only
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 20}" role="img" aria-label="loss over steps">'
-        f'<line x1="{_MARGIN}" x2="{_WIDTH}" y1="{_HEIGHT}" y2="{_HEIGHT}" stroke="currentColor"/>'
-        f'<polyline fill="none" stroke="#3b6fd4" stroke-width="2" points="{line(losses)}"/>'
-        f'<polyline fill="none" stroke="#d4803b" stroke-width="2" stroke-dasharray="6 4" '
-        f'points="{line(dev_losses)}"/>'
-        f'<text x="0" y="12">{top:.2f}</text><text x="0" y="{_HEIGHT}">0</text>'
-        f'<text x="{_WIDTH}" y="{_HEIGHT + 16}" text-anchor="end">step {last}</text>'
-        f'<text x="{_WIDTH}" y="12" text-anchor="end">train (line), dev (dashed)</text></svg>'
-    )

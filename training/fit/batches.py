@@ -18,16 +18,30 @@ class LengthGrouped(Sampler[int]):
 
     Unlike transformers' sampler, a pool's batches do not run from long to short, and the order
     follows from (seed, epoch) alone, so a resumed run sees what the unbroken one would have seen.
+    Of several processes (`ranks`), each has its share of every batch, and all have as many
+    batches: one that the last rows leave with nothing gets the index after the last row.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, *, seed: int) -> None:
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        batch_size: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
         self._lengths = lengths
         self._batch_size = batch_size
         self._seed = seed
+        self._rank = rank
+        self._ranks = ranks
         self._epoch = 0
 
     def __len__(self) -> int:
-        return len(self._lengths)
+        whole, rest = divmod(len(self._lengths), self._batch_size)
+        own = len(range(self._rank, rest, self._ranks))
+        return whole * self._batch_size // self._ranks + (max(1, own) if rest else 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch's order; accelerate calls this."""
@@ -45,5 +59,6 @@ class LengthGrouped(Sampler[int]):
         whole = [b for b in batches if len(b) == size]
         rest = [i for b in batches if len(b) < size for i in b]
         for number in torch.randperm(len(whole), generator=generator).tolist():
-            yield from whole[number]
-        yield from rest
+            yield from whole[number][self._rank :: self._ranks]
+        if rest:
+            yield from rest[self._rank :: self._ranks] or [len(self._lengths)]

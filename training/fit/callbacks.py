@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
+from training.fit import ranks
 from training.fit.result import FitProgress, OnProgress
 
 WARM_UP_STEPS: Final = 2
@@ -20,8 +21,6 @@ class Meter(TrainerCallback):
     """Counts tokens per second of the steps after warm-up, and passes on where the run stands."""
 
     def __init__(self, on_progress: OnProgress | None = None) -> None:
-        self.losses: list[tuple[int, float]] = []
-        self.dev_losses: list[tuple[int, float]] = []
         self._on_progress = on_progress
         self._steps = 0
         self._seconds = 0.0
@@ -51,27 +50,22 @@ class Meter(TrainerCallback):
                 FitProgress(
                     step=state.global_step,
                     total_steps=state.max_steps,
-                    loss=self.losses[-1][1] if self.losses else None,
-                    dev_loss=self.dev_losses[-1][1] if self.dev_losses else None,
+                    loss=_last(state, "loss"),
+                    dev_loss=_last(state, "eval_loss"),
                     tokens=self._seen_before,
                     tok_s=self.tok_s,
+                    dev_chrf=_last(state, "eval_chrf"),
                 )
             )
 
-    def on_log(
-        self,
-        args: Any,
-        state: TrainerState,
-        control: Any,
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        """Keep the losses."""
-        logs = logs or {}
-        if "loss" in logs:
-            self.losses.append((state.global_step, logs["loss"]))
-        if "eval_loss" in logs:
-            self.dev_losses.append((state.global_step, logs["eval_loss"]))
+
+def series(state: TrainerState, name: str) -> tuple[tuple[int, float], ...]:
+    """Return (step, value) of what was logged, also before a run was resumed."""
+    return tuple((int(row["step"]), row[name]) for row in state.log_history if name in row)
+
+
+def _last(state: TrainerState, name: str) -> float | None:
+    return next((row[name] for row in reversed(state.log_history) if name in row), None)
 
 
 class Stop(TrainerCallback):
@@ -92,11 +86,16 @@ class Stop(TrainerCallback):
         """Stop if it is time; measure the loss on dev once more at the very end."""
         late = self._max_seconds is not None
         late = late and time.monotonic() - self._started >= float(self._max_seconds or 0)
-        if self.requested or late:
+        # Clocks and signals differ between processes; all of them stop after the same step.
+        asked, over = (
+            any(them) for them in zip(*ranks.gather((self.requested, late)), strict=True)
+        )
+        self.requested = asked
+        if asked or over:
             control.should_training_stop = True
             control.should_save = True
-        last = late or state.global_step >= state.max_steps
-        if last and not self.requested and args.eval_strategy != "no":
+        last = over or state.global_step >= state.max_steps
+        if last and not asked and args.eval_strategy != "no":
             control.should_evaluate = True
 
 

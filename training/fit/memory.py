@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from adapters.console import note
 from adapters.errors import OutOfMemory
+from training.fit import ranks
 
 _T = TypeVar("_T")
 
@@ -33,7 +34,8 @@ class PassSize:
         """Return what `step` does for a batch of `shape` (rows, width), again where it ran out.
 
         `step` asks `rows` for the size of its passes and adds to the gradients of `parameters`;
-        what a failed try had added is taken back. Raises OutOfMemory where one row does not fit.
+        what a failed try had added is taken back. Raises OutOfMemory where one row does not fit,
+        and at once in one of several processes.
         """
         # Gradients are there only while a step accumulates over batches; then a try needs a copy.
         trained = list(parameters)
@@ -42,6 +44,8 @@ class PassSize:
             try:
                 return step()
             except torch.OutOfMemoryError as error:
+                if ranks.count() > 1:  # the others are amid the same pass, and wait
+                    raise _among_several(str(error)) from error
                 self._halve(shape, str(error))
             # Only here is the error's traceback gone, which held on to the tensors of the pass.
             _restore(trained, kept)
@@ -62,6 +66,13 @@ class PassSize:
             f"fit: {rows} rows of {width} tokens do not fit the GPU's memory; passes have at "
             f"most {self.tokens} tokens from here on, and the result stays the same"
         )
+
+
+def _among_several(error: str) -> OutOfMemory:
+    return OutOfMemory(
+        f"a pass does not fit the GPU's memory ({error}), and several processes cannot try a "
+        "smaller one; lower schedule.tokens_per_pass"
+    )
 
 
 def _restore(trained: list[nn.Parameter], kept: list[Tensor | None]) -> None:

@@ -10,11 +10,23 @@ from pydantic import Field
 from training.section import Section
 
 
+class EarlyStopping(Section):
+    """Measure on dev while training, stop when it gets no better, and keep the best weights."""
+
+    metric: Literal["chrf", "loss"] = Field(
+        default="chrf", description="chrF++ of greedy translations of dev, or the loss on dev"
+    )
+    patience: int = Field(default=3, ge=1, le=1000, description="measurements without a better one")
+    segments: int = Field(
+        default=40, ge=1, le=10_000, description="chrf: so many of dev are translated each time"
+    )
+
+
 class Schedule(Section):
     """How long and how fast. Steps are optimizer steps; lengths are tokens of prompt + target."""
 
     epochs: float = Field(default=3.0, gt=0, le=1000)
-    batch_size: int = Field(default=16, ge=1, le=4096, description="segments per forward pass")
+    batch_size: int = Field(default=16, ge=1, le=4096, description="segments, of all processes")
     gradient_accumulation: int = Field(default=1, ge=1, le=1024)
     # Not strict: YAML 1.1 reads 5e-4, without a dot, as a string.
     learning_rate: float | None = Field(
@@ -45,7 +57,17 @@ class Schedule(Section):
     max_steps: int | None = Field(default=None, ge=1, description="ends the run early")
     max_seconds: float | None = Field(default=None, gt=0, description="ends the run early")
     save_every: int = Field(default=50, ge=1, description="steps between checkpoints")
-    evaluate_every: int = Field(default=50, ge=1, description="steps between losses on dev")
+    evaluate_every: int = Field(default=50, ge=1, description="steps between measurements on dev")
+    early_stopping: EarlyStopping | None = Field(
+        default=None,
+        description="a section, {} for its defaults: the best weights are kept, not the last",
+    )
+    average_checkpoints: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="the result is the mean of the last checkpoints, or of the best measured ones",
+    )
 
     @property
     def rows_per_step(self) -> int:

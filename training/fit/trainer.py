@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
+from accelerate.data_loader import prepare_data_loader
 from peft.tuners.lora import LoraLayer
 from torch import Tensor
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 from trl import SFTTrainer
 
 from training.encode import IGNORED
+from training.fit import ranks
 from training.fit.batches import LengthGrouped
-from training.fit.checkpoint import load_trained, save_trained
+from training.fit.checkpointed import Checkpointed
 from training.fit.fused_lora import fuse_lora
 from training.fit.fused_norm import fuse_norms
 from training.fit.label_loss import can_score_labels_only, score_labels_only
@@ -23,14 +24,13 @@ from training.fit.memory import PassSize
 from training.methods.attach import Adapted
 
 
-class LabelTrainer(SFTTrainer):
+class LabelTrainer(Checkpointed, SFTTrainer):
     """SFTTrainer that scores label positions only where TRL would score all of them (the CPU)."""
 
     rows_together = 1  # rows of a batch that one pass must have: two of a preference
 
     def __init__(self, *, adapted: Adapted, tokens_per_pass: int, **kwargs: Any) -> None:
-        super().__init__(model=adapted.model, **kwargs)
-        self.adapted = adapted
+        super().__init__(adapted=adapted, **kwargs)
         self._pass = PassSize(tokens_per_pass)
         for parameter in adapted.trainable().values():
             # TRL makes those on a quantised base bf16, where steps of 1e-4 are rounded away.
@@ -51,12 +51,17 @@ class LabelTrainer(SFTTrainer):
         count = _label_count(inputs["labels"]) if count is None else count
         trained = self.adapted.trainable().values()
         shape = inputs["input_ids"].shape
-        return self._pass.run(lambda: self._in_passes(model, inputs, count), shape, trained)
+        loss = self._pass.run(lambda: self._in_passes(model, inputs, count), shape, trained)
+        return self._count_loss(loss)
 
     def _in_passes(self, model: Any, inputs: dict[str, Any], count: Any) -> Tensor:
         loss = torch.zeros((), device=self.args.device)
-        for part in self._passes(inputs):
-            loss += super().training_step(model, part, count)  # type: ignore[no-untyped-call]
+        parts = list(self._passes(inputs))
+        for number, part in enumerate(parts, start=1):
+            # Processes may differ in their number of passes: gradients meet in the last one.
+            last = number == len(parts)
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+                loss += super().training_step(model, part, count)  # type: ignore[no-untyped-call]
         return loss
 
     def compute_loss(
@@ -66,22 +71,34 @@ class LabelTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Return the mean loss of the optimizer step's target tokens."""
-        if not self._labels_only or return_outputs:
+        """Return the mean loss of the optimizer step's target tokens, of all processes.
+
+        Times the number of processes: DDP takes the mean of their gradients.
+        """
+        alone = ranks.count() == 1
+        if return_outputs or (alone and not self._labels_only):
             return super().compute_loss(  # type: ignore[no-untyped-call]
                 model, inputs, return_outputs, num_items_in_batch
             )
         labels_BT = inputs["labels"]
-        loss = model(input_ids=inputs["input_ids"], labels=labels_BT, summed_loss=True)
+        if self._labels_only:
+            loss = model(input_ids=inputs["input_ids"], labels=labels_BT, summed_loss=True)
+        else:
+            # TRL's own would gather figures in each pass, whose number differs by process.
+            loss = -model(**inputs, use_cache=False, fused_lm_head=True).log_probs.sum()
         count = _label_count(labels_BT) if num_items_in_batch is None else num_items_in_batch
-        return loss / max(int(count), 1)
+        return loss * ranks.count() / max(int(count), 1)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Return the loss per target token; the inherited one averages over batches instead."""
         self.adapted.model.eval()
-        measured = self._measure(self.get_eval_dataloader(eval_dataset))
+        measured = self._measure(self._dev_batches())
+        if self.dev_chrf is not None:
+            # Autocast as in training: the adapter is float32 on a base that may be bf16.
+            with self.compute_loss_context_manager():
+                measured["chrf"] = self.dev_chrf()
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
         self.log(metrics)
         handler: Any = self.callback_handler  # clears should_evaluate
@@ -91,31 +108,37 @@ class LabelTrainer(SFTTrainer):
 
     def _measure(self, batches: Iterable[dict[str, Any]]) -> dict[str, float]:
         """Return what is told of dev text, by name; `loss` is one of them."""
-        total, tokens = 0.0, 0
+        model, own_total, own_tokens = self.adapted.model, 0.0, 0
         for batch in batches:
-            tokens += _label_count(batch["labels"])
+            own_tokens += _label_count(batch["labels"])
             for part in self._passes(batch):
                 inputs = self._prepare_inputs(part)
                 with torch.inference_mode(), self.compute_loss_context_manager():
-                    loss = self.compute_loss(self.adapted.model, inputs, num_items_in_batch=1)
-                    total += float(loss)
-        return {"loss": total / max(tokens, 1)}
+                    loss = self.compute_loss(model, inputs, num_items_in_batch=ranks.count())
+                    own_total += float(loss)
+        totals, tokens = zip(*ranks.gather((own_total, own_tokens)), strict=True)
+        return {"loss": sum(totals) / max(sum(tokens), 1)}
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return batches of this process's rows; accelerate would deal them out once more."""
+        if ranks.count() == 1:
+            return super().get_train_dataloader()
+        rows: Any = self.train_dataset
+        loader: DataLoader[Any] = DataLoader(
+            rows,
+            batch_size=self.args.per_device_train_batch_size,
+            sampler=self._get_train_sampler(),
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        device = self.accelerator.device
+        prepared: DataLoader[Any] = prepare_data_loader(
+            loader, device, num_processes=1, process_index=0, put_on_device=True
+        )
+        return prepared
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write none: the manifest says more, and checkpoints need no prose."""
-
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        # transformers would write the frozen weights, too: half a gigabyte beside a few megabytes.
-        if isinstance(self.adapted.model, PeftModel):
-            super()._save(output_dir, state_dict)
-        else:
-            save_trained(self.adapted, Path(output_dir or str(self.args.output_dir)))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if isinstance(self.adapted.model, PeftModel):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        else:
-            load_trained(self.adapted, Path(resume_from_checkpoint))
 
     def _send_telemetry(self) -> None:
         """Send none: training asks no network."""
@@ -130,7 +153,22 @@ class LabelTrainer(SFTTrainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
         lengths = [len(ids) for ids in dataset["input_ids"]]
-        return LengthGrouped(lengths, self.args.train_batch_size, seed=self.args.seed)
+        if ranks.count() > 1:
+            lengths.pop()  # the row without labels, with which batches are filled up
+        return LengthGrouped(
+            lengths,
+            self.args.train_batch_size * ranks.count(),
+            seed=self.args.seed,
+            rank=ranks.rank(),
+            ranks=ranks.count(),
+        )
+
+    def _dev_batches(self) -> Iterator[dict[str, Any]]:
+        rows: Any = self.eval_dataset
+        own = range(ranks.rank(), len(rows), ranks.count())
+        size = self.args.per_device_eval_batch_size
+        for start in range(0, len(own), size):
+            yield self.data_collator([rows[i] for i in own[start : start + size]])
 
 
 def _leave_inputs_alone(model: torch.nn.Module) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from peft import AdaLoraModel, PeftModel
 from torch import Tensor
 from transformers import TrainerCallback, TrainerState
+
+# What PEFT's allocator keeps of every weight from step to step.
+_IMPORTANCE: Final = ("ipt", "exp_avg_ipt", "exp_avg_unc")
 
 
 class MoveRanks(TrainerCallback):
@@ -21,16 +24,45 @@ class MoveRanks(TrainerCallback):
         tuner: Any = model.base_model
         self._tuner: AdaLoraModel = tuner
         config: Any = model.peft_config["default"]
+        self._config = config
         self._weight: float = config.orth_reg_weight
 
     def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
         """Add the penalty's gradient."""
-        if self._weight:
+        if self._weight and self._has_gradients():
             (self._weight * not_orthogonal(self._tuner)).backward()
 
     def on_optimizer_step(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
         """Count this step's gradients and allocate; they are still there."""
-        self._tuner.update_and_allocate(state.global_step)
+        counts = state.global_step < self._config.total_step - self._config.tfinal
+        if self._has_gradients() or not counts:  # a step that was left out has none
+            self._tuner.update_and_allocate(state.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the ranks that were given, and what is known of each weight's importance."""
+        allocator = self._tuner.rankallocator
+        return {
+            "rank_pattern": self._config.rank_pattern,
+            **{name: dict(getattr(allocator, name)) for name in _IMPORTANCE},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where a checkpoint was written."""
+        self._config.rank_pattern = state["rank_pattern"]
+        for name in _IMPORTANCE:
+            setattr(self._tuner.rankallocator, name, dict(state[name]))
+
+    def follow_weights(self) -> None:
+        """Take the ranks from the singular values, after weights of other steps were put in."""
+        if self._config.rank_pattern:
+            self._config.rank_pattern = {
+                name: (p != 0).flatten().tolist()
+                for name, p in self._tuner.model.named_parameters()
+                if "lora_E" in name
+            }
+
+    def _has_gradients(self) -> bool:
+        return any(p.grad is not None for p in self._tuner.parameters())
 
 
 def not_orthogonal(model: torch.nn.Module) -> Tensor:

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, DynamicCache
 
 from adapters.errors import FileCorrupt
 from adapters.manifest import CONFIG_FILE, WEIGHTS_FILE
+from training.methods.attach import Adapted
 from training.methods.bottleneck import attach_bottlenecks, bottlenecks, without_bottlenecks
 from training.methods.config import BottleneckMethod
 from training.methods.save import BOTTLENECK
@@ -78,7 +79,8 @@ class Loaded:
     def switched(self, name: str | None) -> Iterator[None]:
         """Make the model compute as adapter `name`, or as the base alone."""
         if name is not None:
-            if self.tuned is not None:
+            # What is training is switched to already, and is not to be touched.
+            if self.tuned is not None and self.tuned.active_adapter != name:
                 self.tuned.set_adapter(name)
             yield
         elif self.tuned is not None:
@@ -107,6 +109,15 @@ def load(base: Path, folder: Path | None = None, name: str = "default") -> Loade
         return Loaded(model, kind)
     tuned = PeftModel.from_pretrained(model, str(folder), name, autocast_adapter_dtype=False)
     return Loaded(tuned.get_base_model(), kind, tuned.eval())
+
+
+def around(adapted: Adapted) -> Loaded:
+    """Return what is trained, in memory, as `load` would return it from its folder."""
+    if not isinstance(adapted.model, PeftModel):
+        has_bottlenecks = any(True for _ in bottlenecks(adapted.base))
+        return Loaded(adapted.base, BOTTLENECK if has_bottlenecks else _FULL)
+    kind: Any = adapted.model.peft_type
+    return Loaded(adapted.base, str(kind.value), adapted.model)
 
 
 def kind_of(folder: Path) -> str:

@@ -50,13 +50,14 @@ class Counts:
 def count(base: Path, method: Method) -> Counts:
     """Return the counts of `method` on the base in `base`, of which only config.json is read.
 
-    Raises BaseModelError for an architecture that transformers does not know.
+    Raises BaseModelError for an architecture that transformers does not know, or not so.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(base, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StrictDataclassError) as error:
         raise BaseModelError(
             f"{base}: config.json names no architecture that transformers knows "
             f"({str(error).splitlines()[0]}), so nothing can be planned for it"

@@ -9,22 +9,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Sampler
-from transformers import Trainer
 
 from training.encode import IGNORED
 from training.fit.batches import LengthGrouped
+from training.fit.checkpointed import Checkpointed
 from training.methods.attach import Adapted
 from training.seq2seq.encode import EncodedPair
 
 Rows = Sequence[EncodedPair]
 
 
-class PairTrainer(Trainer):
+class PairTrainer(Checkpointed):
     """transformers' trainer with exact means over target tokens, and batches of like length."""
 
     def __init__(self, *, adapted: Adapted, tokens_per_pass: int, **kwargs: Any) -> None:
-        super().__init__(model=adapted.model, **kwargs)
-        self.adapted = adapted
+        super().__init__(adapted=adapted, **kwargs)
         self._tokens_per_pass = tokens_per_pass
         # Or the mean of gradients over accumulated batches would be taken, not that of tokens.
         self.model_accepts_loss_kwargs = True
@@ -38,7 +37,7 @@ class PairTrainer(Trainer):
         loss = torch.zeros((), device=self.args.device)
         for part in self._passes(inputs):
             loss += super().training_step(model, part, count)
-        return loss
+        return self._count_loss(loss)
 
     def compute_loss(
         self,
