@@ -13,6 +13,7 @@ from training.fit.dev_texts import dev_texts_of
 from training.fit.result import FitResult, OnProgress
 from training.hardware import hardware
 from training.methods.conversion import check_conversion, told
+from training.objective import PreferenceObjective
 from training.progress import fit_progress
 from training.rows import rows_of
 from training.run import Run
@@ -77,7 +78,8 @@ def fit_together(this: Run, data: prepare.Prepared, on_progress: OnProgress) -> 
         dev_texts=dev_texts_of(recipe, this.base, data.dev),
         on_progress=on_progress,
     )
-    if ranks.count() == 1:  # plans are of one process
+    # Plans are of one process, and of rows that go through the model once.
+    if ranks.count() == 1 and not isinstance(recipe.objective, PreferenceObjective):
         remember(recipe, this.base, fitted, train, hardware=hardware())
     return fitted
 
