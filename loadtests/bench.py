@@ -2,6 +2,7 @@
 
 python -m loadtests.bench                              all three; .bench/*.json
 python -m loadtests.bench serving                      one of them
+python -m loadtests.bench methods                      only when named: half an hour
 python -m loadtests.bench serving --quick --part stall
 """
 
@@ -44,6 +45,8 @@ def main() -> int:
             failed = [*failed, "churn"]
         if "training" in which:
             subprocess.run([sys.executable, "-m", "loadtests.bench_training"], check=True)
+        if "methods" in which:
+            subprocess.run([sys.executable, "-m", "loadtests.bench_methods"], check=True)
     except (subprocess.CalledProcessError, ServerFailed) as error:
         note(f"the bench stopped: {error}")
         return 1
@@ -60,8 +63,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    choices = ("serving", "churn", "training")
-    parser.add_argument("which", nargs="*", default=[*choices], help=f"of {', '.join(choices)}")
+    usual = ("serving", "churn", "training")
+    choices = (*usual, "methods")
+    parser.add_argument("which", nargs="*", default=[*usual], help=f"of {', '.join(choices)}")
     parser.add_argument(
         "--quick",
         action="store_true",

@@ -73,4 +73,5 @@ class FitResult:
             "dev_chrf": [[step, round(value, 2)] for step, value in self.dev_chrf],
             "kept_steps": list(self.kept_steps),
             "peak_rss_gb": round(self.peak_rss_gb, 2),
+            "trainable_parameters": self.trainable_parameters,
         }
