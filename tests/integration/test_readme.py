@@ -25,6 +25,7 @@ ELSEWHERE = {
     "dragoman base trim gemma3-270m --as gemma3-fr --recipe jupyter-en-fr --size 32768": (
         "test_trimmed_base.py"
     ),
+    "dragoman train docs-en-fr --data k8s-docs": "run by hand; docs/results.md has its figures",
     "torchrun --nproc-per-node 2 -m dragoman train jupyter-en-fr": "test_torchrun.py",
     ". .venv/bin/activate": "the interpreter that runs this",
 }
