@@ -80,6 +80,6 @@ def test_a_method_learns_what_its_base_does_not_know(name: str, tmp_path: Path) 
 
 def test_every_kind_of_the_recipe_is_tried() -> None:
     members = get_args(get_args(Method)[0])
-    kinds = {get_args(get_args(m)[0].model_fields["kind"].annotation)[0] for m in members}
+    kinds = {get_args(m.model_fields["kind"].annotation)[0] for m in members}
     tried = {parse(body).kind for body in METHODS.values()}
     assert kinds == tried

@@ -96,7 +96,7 @@ def test_an_unknown_key_without_a_near_one_lists_the_known_ones(tmp_path: Path) 
     assert "known keys: by, dev, test, seed" in fault
 
 
-KINDS = {tag for member in get_args(get_args(Method)[0]) for tag in kinds_of(get_args(member)[0])}
+KINDS = {tag for member in get_args(get_args(Method)[0]) for tag in kinds_of(member)}
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from training.section import Section
+from training.section import Section, kind_or
 
 # vLLM reserves slots for these ranks only; another rank is served padded to the next of them.
 SERVED_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _SERVE_RANK: Final = "the most that the LoRA which stands for it may have"
 # Inits that take the base apart: what is trained is added to what is left of it.
 RESIDUAL_INITS: Final = ("pissa", "olora", "corda")
-_DEFAULT: Final = "lora"
 
 Targets = Literal["all-linear"] | Annotated[tuple[str, ...], Field(strict=False)]
 _TARGETS: Final = "names of linear modules; never embeddings or lm_head"
@@ -161,20 +160,16 @@ class FullMethod(Section):
     embeddings: bool = False
 
 
-def _kind_of(value: Any) -> str:
-    kind = value.get("kind", _DEFAULT) if isinstance(value, dict) else getattr(value, "kind", "")
-    return str(kind)
-
-
 Method = Annotated[
-    Annotated[LoraMethod, Tag("lora")]
-    | Annotated[AdaLoraMethod, Tag("adalora")]
-    | Annotated[LohaMethod, Tag("loha")]
-    | Annotated[LokrMethod, Tag("lokr")]
-    | Annotated[Ia3Method, Tag("ia3")]
-    | Annotated[PrefixMethod, Tag("prefix")]
-    | Annotated[PromptMethod, Tag("prompt")]
-    | Annotated[BottleneckMethod, Tag("bottleneck")]
-    | Annotated[FullMethod, Tag("full")],
-    Discriminator(_kind_of),
+    LoraMethod
+    | AdaLoraMethod
+    | LohaMethod
+    | LokrMethod
+    | Ia3Method
+    | PrefixMethod
+    | PromptMethod
+    | BottleneckMethod
+    | FullMethod,
+    Field(discriminator="kind"),
+    kind_or("lora"),
 ]

@@ -6,6 +6,7 @@ magnitude and for PiSSA without what was taken out of the base: tests/training/t
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import shutil
@@ -79,7 +80,7 @@ def convert(  # noqa: PLR0913 - what, on which base, to where, and how
                 name,
                 trained.parts(name),
                 trained.config,
-                lambda name=name: weights.weight(name),  # type: ignore[misc]
+                functools.partial(weights.weight, name),
                 None if initial is None else initial.parts(name),
             )
             factors[name] = _convert(module, weights, limit, sums)
