@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -49,6 +49,17 @@ def fit_result(folder: Path) -> FitResult:
         peak_rss_gb=1.0,
         versions={"torch": "2"},
     )
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Matrices of a tiny model are small: two threads would only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

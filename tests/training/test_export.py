@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from adapters.errors import UnsupportedAdapter
 from adapters.ids import LanguagePair
@@ -25,19 +23,11 @@ from training.translate.note import Engine, ModelNote, Precision
 from training.translate.opening import Languages, open_folder
 from training.translate.translator import Decoder
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
 PAIR = LanguagePair("en", "de")
 SOURCES = [source for source, _ in tiny_pairs.PAIRS[::9]] + ["a </s> b", "x"]
 SHORT = Decoding(min_max_tokens=12, max_tokens_per_source_token=0.5)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def as_run(folder: Path, kind: str) -> Path:

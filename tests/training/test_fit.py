@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,12 @@ from training.fit.schedule import Schedule
 from training.methods.attach import Adapted
 from training.methods.config import LoraMethod
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
 METHOD = LoraMethod(rank=4, alpha=8)
 SCHEDULE = Schedule(
     epochs=2, batch_size=4, learning_rate=2e-2, warmup=0.0, save_every=4, evaluate_every=6
 )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    # Matrices of 32 columns: two threads would only wait for each other.
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,10 @@ from training.fit.schedule import Schedule
 from training.fit.trainer import LabelTrainer
 from training.methods.config import LoraMethod
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
 METHOD = LoraMethod(rank=4, alpha=8)
 SCHEDULE = Schedule(epochs=1, batch_size=4, learning_rate=2e-2, warmup=0.0, max_steps=2)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def run_out_at(call: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,16 +13,10 @@ from training.evaluate.generate import Generator
 from training.methods.attach import Adapted
 from training.methods.save import save
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STOPS = (fakes.END, fakes.EOS)
 TEXTS = ["open", "a much longer message to translate", "x", "save it all", ""]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=["gemma", "llama"])

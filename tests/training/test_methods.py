@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from operator import mul
 from pathlib import Path
 from typing import Any, get_args
@@ -18,7 +18,7 @@ from training.fit.run import fit
 from training.fit.schedule import Schedule
 from training.methods.config import Method
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
 SCHEDULE = Schedule(epochs=4, batch_size=4, learning_rate=2e-2, warmup=0.0, evaluate_every=6)
 METHODS: dict[str, dict[str, Any]] = {
@@ -55,14 +55,6 @@ def untrained(base: Path, rows: Sequence[Encoded]) -> float:
             for row, label in zip(rows, labels, strict=True)
         ]
     return float(sum(map(mul, losses, counts)) / sum(counts))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", METHODS)

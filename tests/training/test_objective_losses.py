@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +24,13 @@ from training.objectives.encoded_preference import EncodedPreference
 from training.objectives.preference_batch import PreferenceCollator
 from training.objectives.trainer_for import trainer_for
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
 PAIRS = [
     EncodedPreference(Encoded((2, 9, 8, 7), (20, 21, 4)), Encoded((2, 9, 8, 7), (30, 4))),
     EncodedPreference(Encoded((2, 9), (22, 23, 24, 4)), Encoded((2, 9), (31, 32, 33, 34, 35, 4))),
     EncodedPreference(Encoded((2, 5, 6), (25, 4)), Encoded((2, 5, 6), (26, 4))),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

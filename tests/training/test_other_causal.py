@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,19 +16,11 @@ from training.fit.schedule import Schedule
 from training.methods.config import FullMethod, LoraMethod
 from training.methods.served import Way, how_served
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
 STOPS = (fakes.END, fakes.EOS)
 TEXTS = ["open", "a much longer message to translate", "x", "save it all", ""]
 KINDS = ("gpt_neo", "bloom")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("kind", KINDS)

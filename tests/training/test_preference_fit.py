@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +25,13 @@ from training.methods.config import LoraMethod
 from training.objective import Cpo, Dpo, Sft
 from training.objectives.encoded_preference import EncodedPreference, encode_preferences
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
 METHOD = LoraMethod(rank=4, alpha=8)
 SCHEDULE = Schedule(
     epochs=2, batch_size=4, learning_rate=1e-2, warmup=0.0, save_every=4, evaluate_every=6
 )
 DPO = Dpo(kind="dpo", beta=0.5)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

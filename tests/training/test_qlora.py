@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from training.methods.attach import load_base
 from training.methods.config import LoraMethod
 from training.methods.load import load
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
 NF4 = LoraMethod(rank=4, alpha=8, quantize="nf4", targets=("q_proj", "v_proj", "up_proj"))
 SCHEDULE = Schedule(
@@ -39,14 +38,6 @@ SCHEDULE = Schedule(
     evaluate_every=3,
     save_every=3,
 )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

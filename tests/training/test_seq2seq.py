@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from training.seq2seq.load import load_pair_model
 from training.seq2seq.tokenizer import PairTokenizer
 from training.seq2seq.trainer import PairCollator
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
 PAIR = LanguagePair("en", "de")
 SCHEDULE = Schedule(
@@ -59,14 +58,6 @@ SOURCES = ["open the file now", "save", "close the menu later", "x y", "move the
 class Text:
     def __init__(self, source: str, target: str) -> None:
         self.source, self.target = source, target
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from training.seq2seq.ask import encoder_for
 from training.seq2seq.family import family_of
 from training.translate.note import Engine, ModelNote
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
 # The random bases know nothing, so they get higher rates and more epochs than the real ones.
 FAST = (
@@ -29,14 +28,6 @@ FAST = (
     "schedule.tokens_per_pass=512",
 )  # fmt: skip
 LORA = "method={kind: lora, rank: 8, alpha: 16}"
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def call(*arguments: object, fails: bool = False, stdin: str | None = None) -> Any:

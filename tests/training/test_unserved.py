@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from training.methods.config import Method
 from training.methods.load import load
 from training.methods.save import save
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
 KINDS: dict[str, dict[str, Any]] = {
     "dora": {"rank": 4, "dora": True},
@@ -42,14 +41,6 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 STOPS = (fakes.END, fakes.EOS)
 TEXTS = ("open", "a much longer message to translate", "x", "save it all", "")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=["gemma", "llama"])

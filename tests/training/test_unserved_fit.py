@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from training.methods.attach import attach, load_base
 from training.methods.config import Method
 from training.methods.rates import learning_rate_of
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("one_thread")]
 
 SCHEDULE = Schedule(epochs=2, batch_size=4, warmup=0.0, save_every=4, evaluate_every=6)
 KINDS: dict[str, dict[str, Any]] = {
@@ -41,14 +40,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "bottleneck": {"kind": "bottleneck", "size": 8},
     "full": {"kind": "full"},
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def train(base: Path, out: Path, body: dict[str, Any], **options: Any) -> FitResult:
