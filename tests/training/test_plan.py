@@ -13,6 +13,7 @@ from training.fit.numerics import numerics_of
 from training.fit.schedule import Schedule
 from training.methods.config import FullMethod, LoraMethod, Method
 from training.methods.served import how_served
+from training.plan import memory as memory_of_plan
 from training.plan.advice import about_data, warnings
 from training.plan.counts import Counts, Shape
 from training.plan.gpus import Gpus, on_each
@@ -62,6 +63,12 @@ def test_the_memory_is_as_measured(
     method: Method, changes: dict[str, Any], measured_gib: float
 ) -> None:
     assert memory(method, **changes).total / GIB == pytest.approx(measured_gib, rel=0.25)
+
+
+def test_the_chunk_of_logits_is_that_of_the_loss() -> None:
+    from training.fit import label_loss
+
+    assert memory_of_plan._CHUNK_ELEMENTS == label_loss._CHUNK_ELEMENTS
 
 
 def test_what_should_save_memory_does() -> None:

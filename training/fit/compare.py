@@ -50,20 +50,16 @@ def main() -> int:
 
 def _measure(variant: str, name: str, seconds: float, folder: Path) -> dict[str, float]:
     from adapters.locations import bases_root
-    from adapters.tokenizer import BaseTokenizer
     from training.base_models import resolve_base
-    from training.encode import Encoder
     from training.fit.run import fit
     from training.prepare import prepare
     from training.recipe import Recipe
+    from training.rows import rows_of
 
     recipe = Recipe.load(name)
     base = resolve_base(recipe.base, root=bases_root())
     schedule = recipe.schedule.model_copy(update={"max_seconds": seconds, "epochs": 100.0})
-    encoder = Encoder(
-        recipe.prompt.complete(base), recipe.pair, BaseTokenizer.load(base), schedule.max_length
-    )
-    rows, _ = encoder.encode_all(prepare(recipe).train[:_SEGMENTS])
+    rows, _ = rows_of(recipe, base, prepare(recipe).train[:_SEGMENTS])
     if variant == "dragoman":
         result = fit(rows, [], base, recipe.method, schedule, folder)
         return {"tok_s": round(result.tok_s, 1), "steps": result.steps}

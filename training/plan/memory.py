@@ -19,7 +19,7 @@ _LIBRARIES_CPU: Final = 1.0e9
 # The context of a CUDA device and cuBLAS's workspace; not measured by us.
 _LIBRARIES_GPU: Final = 0.8e9
 # A chunk of logits: as training.fit.label_loss has it.
-_CHUNK_ELEMENTS: Final = 128 << 20
+_CHUNK_ELEMENTS: Final = 32 << 20
 # On a GPU, and under a trained head, every position is scored: bf16 logits, a float32 copy,
 # log-softmax and its gradient.
 _SCORE_BYTES: Final = 14
