@@ -20,7 +20,7 @@ from training.fit.result import FitResult
 from training.fit.run import fit
 from training.fit.schedule import Schedule
 from training.fit.trainer import LabelTrainer
-from training.methods.attach import load_base
+from training.methods.attach import attach, load_base
 from training.methods.config import LoraMethod
 from training.methods.load import load
 
@@ -86,6 +86,30 @@ def test_what_is_trained_on_an_nf4_base_is_float32(
     monkeypatch.setattr(LabelTrainer, "train", look)
     train(base, tmp_path / "run", schedule={"max_steps": 1})
     assert seen == [({torch.float32}, "Linear4bit")]
+
+
+@pytest.mark.parametrize("quantize", ["nf4", "int8"])
+def test_a_measurement_leaves_the_gradients_as_they_were(base: Path, quantize: Any) -> None:
+    method = NF4.model_copy(update={"quantize": quantize})
+    model: Any = attach(load_base(base, method), method).model
+    # Both factors away from zero, so that each has a gradient.
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.1)
+    ids = torch.randint(3, 40, (2, 12))
+
+    def gradients() -> dict[str, torch.Tensor]:
+        model.train().zero_grad()
+        model(input_ids=ids, labels=ids).loss.backward()
+        return {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+
+    before = gradients()
+    with torch.inference_mode():
+        model.eval()(input_ids=ids)
+    after = gradients()
+    for name, gradient in before.items():
+        assert gradient.any(), name
+        torch.testing.assert_close(after[name], gradient, msg=name)
 
 
 def test_an_int8_base_is_trained_on_as_well(base: Path, tmp_path: Path) -> None:
