@@ -19,6 +19,10 @@ SHORT = (
 PRESETS = {
     "jupyter-mul": ("schedule.max_steps=60", "schedule.learning_rate=1.0e-3"),
     "qlora-jupyter-en-fr": ("schedule.max_steps=50", "schedule.learning_rate=1.0e-3"),
+    "jupyter-en-fr-dpo": (
+        "schedule.max_steps=50", "schedule.learning_rate=1.0e-3",
+        "objective.candidates.per_segment=1", "objective.candidates.segments=400",
+    ),
     "jupyter-en-fr-cpo": (
         "schedule.max_steps=50", "schedule.learning_rate=1.0e-3",
         "objective.candidates.per_segment=1", "objective.candidates.segments=400",
