@@ -28,7 +28,7 @@ ELSEWHERE = {
     "dragoman train docs-en-fr --data k8s-docs": "run by hand; docs/results.md has its figures",
     "dragoman train docs-en-de --data k8s-docs": "as the one before",
     "dragoman train docs-en-ja --data k8s-docs": "as the one before",
-    "dragoman train docs-en-zh --data k8s-docs --set schedule.epochs=3": "as the one before",
+    "dragoman train docs-en-zh --data k8s-docs": "as the one before",
     "torchrun --nproc-per-node 2 -m dragoman train jupyter-en-fr": "test_torchrun.py",
     ". .venv/bin/activate": "the interpreter that runs this",
 }
