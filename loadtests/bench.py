@@ -2,7 +2,7 @@
 
 python -m loadtests.bench                              all three; .bench/*.json
 python -m loadtests.bench serving                      one of them
-python -m loadtests.bench methods                      only when named: half an hour
+python -m loadtests.bench methods                      only when named: an hour
 python -m loadtests.bench serving --quick --part stall
 """
 

@@ -100,7 +100,8 @@ def _measure(name: str, recipe: str, seconds: float | None) -> dict[str, Any] | 
     return {
         **{key: summary[key] for key in wanted},
         "size_mb": size / 1e6,
-        "served": summary["served"]["way"],
+        # What came of it, where there was a conversion; else what was said beforehand.
+        "served": (summary.get("conversion") or summary["served"])["way"],
         "conversion_error": (summary.get("conversion") or {}).get("error"),
         "settings": settings,
     }

@@ -48,7 +48,7 @@ _SFT: Final = Sft()
 _PACKAGES: Final = ("torch", "transformers", "peft", "trl")
 # oneDNN keeps what it compiled for a shape of product, half a MB each and 1,024 of them. Packed
 # rows rarely have a length twice: what one pass needs again, layer by layer, is a tenth of that.
-_PRIMITIVES: Final = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128"}
+_COMPILED_SHAPES: Final = "128"
 
 
 def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its order
@@ -84,8 +84,8 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
     this = Setup(base, method, schedule, out, seed, objective, start, log)
     refuse(schedule, objective, family_of(base))
     _quiet()
-    for name, value in _PRIMITIVES.items():  # oneDNN reads it at its first product
-        os.environ.setdefault(name, value)
+    # oneDNN reads it at its first product.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _COMPILED_SHAPES)
     checkpoint = _checkpoint(this.checkpoints, resume=resume)
     trainer = this.trainer(train, dev)
     # Whether preferences are learnt is told against the share that was right before.
