@@ -19,7 +19,7 @@ from loadtests.bench_serving import BASE, FULL, PARTS, QUICK, SERVERS, bench_ser
 from loadtests.bench_tables import print_serving
 from loadtests.churn import CROWD, REQUESTS, run_churn
 from loadtests.churn_registry import Crowd
-from loadtests.servers import ServerFailed, stop_on_sigterm
+from loadtests.servers import ServerFailed, stop_on_signals
 
 OUT = Path(".bench")
 
@@ -28,7 +28,7 @@ def main() -> int:
     """Run the benches that were named; return the exit code."""
     arguments = _arguments()
     which = arguments.which
-    stop_on_sigterm()
+    stop_on_signals()
     # Three vLLM servers run side by side, and none of the loads fills a gigabyte of KV cache.
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     OUT.mkdir(exist_ok=True)

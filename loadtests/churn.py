@@ -61,7 +61,7 @@ class Settled:
 def main() -> int:
     """Run the churn of the command line; return the exit code."""
     arguments = _arguments()
-    servers.stop_on_sigterm()
+    servers.stop_on_signals()
     return run_churn(arguments.requests, Crowd(arguments.still, arguments.moving))
 
 

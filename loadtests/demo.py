@@ -53,6 +53,7 @@ class Sample:
 
 def main() -> int:
     """Run the demo; return the exit code."""
+    servers.stop_on_signals()
     OUT.mkdir(exist_ok=True)
     try:
         with _step("base model"):

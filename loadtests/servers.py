@@ -189,13 +189,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def stop_on_sigterm() -> None:
-    """Make SIGTERM end this process as Ctrl-C does: through the exits that stop the servers."""
+def stop_on_signals() -> None:
+    """Make SIGTERM and a closed terminal end this process through the exits that stop servers."""
 
-    def leave(*_: object) -> None:
-        sys.exit(128 + signal.SIGTERM)
+    def leave(number: int, _: object) -> None:
+        sys.exit(128 + number)
 
-    signal.signal(signal.SIGTERM, leave)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
 
 
 def _is_ready(url: str) -> bool:

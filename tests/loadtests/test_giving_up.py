@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -80,3 +82,30 @@ def test_a_supervisor_that_does_not_end_is_not_waited_for_for_long(
     pid, took_s = start_and_interrupt(tmp_path, monkeypatch, supervised=True, deaf=True)
     assert is_gone(pid)
     assert took_s < 2
+
+
+# A bench or the demo, while its server starts.
+CALLER = """
+import sys
+from pathlib import Path
+from loadtests import servers
+servers.stop_on_signals()
+command = [sys.executable, "-c", sys.argv[2], sys.argv[1], "hears"]
+launch = servers.Launch(command, servers.free_port(), "/ready", {}, supervised=True)
+servers.start(launch, Path(sys.argv[1], "log"))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_server_does_not_outlive_its_caller_that_was_told_to_end(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    caller = subprocess.Popen([sys.executable, "-c", CALLER, str(tmp_path), STARTING])
+    pid = tmp_path / "pid"
+    deadline = time.monotonic() + 60
+    while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    caller.send_signal(number)
+    assert caller.wait(30) == 128 + number
+    assert (tmp_path / "ended").exists()
+    assert is_gone(int(pid.read_text()))
