@@ -1,0 +1,83 @@
+"""Overlays as `kubectl kustomize` renders them, once a session."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+KUSTOMIZE: Final = ROOT / "deploy" / "kustomize"
+OVERLAYS: Final = tuple(sorted(p.name for p in (KUSTOMIZE / "overlays").iterdir() if p.is_dir()))
+# Every component with whatever it stands on, also those that no overlay has.
+BUILDS: Final[dict[str, dict[str, list[str]]]] = {
+    "gpu-device-plugin": {"resources": ["base"], "components": ["gpu-device-plugin"]},
+    "hpa": {"resources": ["base"], "components": ["cpu", "hpa"]},
+    "scale-to-zero": {"resources": ["base"], "components": ["cpu", "keda", "scale-to-zero"]},
+    "training-resume": {"resources": ["training"], "components": ["training-resume"]},
+    "kubeflow-trainjob": {"resources": ["training"], "components": ["kubeflow-trainjob"]},
+}
+Manifest = dict[str, Any]
+
+
+@functools.cache
+def _render(folder: Path) -> tuple[Manifest, ...]:
+    kubectl = Path(sys.executable).parent / "kubectl"
+    done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr, done.stderr  # warnings of deprecated fields
+    return tuple(d for d in yaml.safe_load_all(done.stdout) if d)
+
+
+def rendered(folder: Path) -> list[Manifest]:
+    """Return the manifests that `folder` renders to; the caller may change them."""
+    return copy.deepcopy(list(_render(folder)))
+
+
+def overlay(name: str) -> list[Manifest]:
+    """Return the manifests of one overlay."""
+    return rendered(KUSTOMIZE / "overlays" / name)
+
+
+def build(name: str, folder: Path) -> list[Manifest]:
+    """Return the manifests of one of BUILDS, whose kustomization is written into `folder`."""
+    # kustomize takes no absolute paths, and asks that `folder` stands beside none of its parents.
+    parts = BUILDS[name]
+    up = Path(*[".."] * len(folder.resolve().parts[1:]))
+    body = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [str(up / str(KUSTOMIZE / r).lstrip("/")) for r in parts["resources"]],
+        "components": [
+            str(up / str(KUSTOMIZE / "components" / c).lstrip("/")) for c in parts["components"]
+        ],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(body), encoding="utf-8")
+    return rendered(folder)
+
+
+def of_kind(manifests: list[Manifest], *kinds: str) -> Iterator[Manifest]:
+    """Yield the manifests of these kinds."""
+    return (m for m in manifests if m["kind"] in kinds)
+
+
+def pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
+    """Yield name and pod template of everything that makes pods."""
+    for manifest in manifests:
+        name = f"{manifest['kind']}/{manifest['metadata']['name']}"
+        if manifest["kind"] in ("Deployment", "Job"):
+            yield name, manifest["spec"]["template"]
+        if manifest["kind"] == "CronJob":
+            yield name, manifest["spec"]["jobTemplate"]["spec"]["template"]
+
+
+def containers(template: Manifest) -> list[Manifest]:
+    """Return the containers of a pod template, those of its start included."""
+    spec = template["spec"]
+    return [*spec.get("initContainers", ()), *spec["containers"]]
