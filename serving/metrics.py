@@ -29,6 +29,7 @@ class Metrics:
         self.http_requests = self._counter(
             "http_requests", "Requests that the edge answered, by status.", "route", "status"
         )
+        self.arrivals = self._counter("arrivals", "Prompts given to the engine, as they come.")
         self.requests = self._counter(
             "requests", "Prompts given to the engine, by how they ended.", "outcome"
         )

@@ -95,6 +95,7 @@ class _Tally:
         self._token_at = 0.0
         self._gaps: Any = None
         self._single = True
+        metrics.arrivals.labels(*labels).inc()
 
     def add(self, output: Any) -> None:
         """Take in one output: a delta while streaming, else the whole answer at the end."""

@@ -138,13 +138,14 @@ FLEET: Final = Dashboard(
         "How full": (
             Panel(
                 "Saturation by pod",
-                {"{{instance}}": f"dragoman:saturation:max1m{{{_NS}}}"},
-                why="Demand over capacity: 1 is full, above that somebody waits. Scaled to 0.7.",
+                {"{{instance}}": f"dragoman_saturation{{{_NS}}}"},
+                why="Demand over capacity: 1 is full, above that somebody waits.",
                 limit=1.0,
             ),
             Panel(
                 "Pods", {"scraped": f"count(dragoman_saturation{{{_NS}}})",
-                         "wanted at 0.7": f"ceil(sum(dragoman:saturation:max1m{{{_NS}}}) / 0.7)"},
+                         "filled by the load": f"sum(dragoman:demand:pods{{{_NS}}})",
+                         "wanted at 0.7": f"ceil(sum(dragoman:demand:pods{{{_NS}}}) / 0.7)"},
                 why="What the autoscaler would choose, before its limits.",
             ),
             Panel(

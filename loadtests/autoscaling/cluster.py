@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
+from loadtests.autoscaling.demand import SCRAPE_S, WINDOW_S, Demand, Scrape, Signal
 from loadtests.autoscaling.hpa import PERIOD_S, Autoscaler
-
-# Prometheus scrapes so often, and what is scaled by is the highest of the last minute.
-_SCRAPE_S: Final = 15.0
-_WINDOW_S: Final = 60.0
+from loadtests.autoscaling.outcome import Outcome
 
 
 @dataclass(frozen=True)
@@ -29,63 +28,33 @@ class PodKind:
         return self.seats / self.service_s
 
 
-@dataclass
-class Outcome:
-    """What a simulated day was like, by second; waits are seconds from arrival to a seat."""
-
-    seconds: list[float] = field(default_factory=list)
-    arrivals: list[int] = field(default_factory=list)
-    wanted: list[int] = field(default_factory=list)
-    ready: list[int] = field(default_factory=list)
-    needed: list[float] = field(default_factory=list)  # pods that the arrivals fill
-    waits: list[float] = field(default_factory=list)
-
-    def reversals(self, within_s: float = 600.0) -> int:
-        """Return the most changes of direction in any stretch of `within_s` seconds."""
-        steps = [
-            (t, b - a)
-            for t, a, b in zip(self.seconds[1:], self.wanted, self.wanted[1:], strict=False)
-            if a != b
-        ]
-        turns = [t for (_, a), (t, b) in zip(steps, steps[1:], strict=False) if a * b < 0]
-        return max((sum(t <= u < t + within_s for u in turns) for t in turns), default=0)
-
-    def wait_quantile(self, share: float) -> float:
-        """Return the wait that `share` of the requests did not exceed."""
-        ordered = sorted(self.waits)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
-
-
-def run(arrivals: Sequence[float], kind: PodKind, scaler: Autoscaler, *, replicas: int) -> Outcome:
+def run(
+    arrivals: Sequence[float],
+    kind: PodKind,
+    scaler: Autoscaler,
+    *,
+    replicas: int,
+    signal: type[Signal] = Demand,
+) -> Outcome:
     """Return what becomes of requests that arrive at `arrivals` (ascending seconds).
 
-    The gateway sends each to the seat that is free first; `replicas` are ready at the start.
+    The gateway sends each to the seat that is free first; `replicas` are ready at the start, and the
+    autoscaler begins when the rule has a whole window to look at.
     """
-    found = Outcome()
+    found, demand = Outcome(kind.requests_per_s, scaler.target), signal()
     pods = _Pods(kind, replicas)
-    recent: deque[tuple[float, float]] = deque()
     upcoming = deque(arrivals)
-    end = int(arrivals[-1]) + 1 if arrivals else 0
-    window: deque[int] = deque(maxlen=60)
-    for second in range(end + 1):
+    for second in range(math.ceil(arrivals[-1]) + 1):
         pods.grow_ready(second)
-        count = 0
+        came = 0
         while upcoming and upcoming[0] < second + 1:
-            found.waits.append(pods.serve(upcoming.popleft()))
-            count += 1
-        if second % _SCRAPE_S == 0:
-            recent.append((second, pods.saturation(second + 1) * pods.ready))
-            while recent[0][0] <= second - _WINDOW_S:
-                recent.popleft()
-        if second % PERIOD_S == 0:
-            total = max(value for _, value in recent)
-            pods.resize(second, scaler.decide(second, pods.wanted, total))
-        window.append(count)
-        found.seconds.append(second)
-        found.arrivals.append(count)
-        found.wanted.append(pods.wanted)
-        found.ready.append(pods.ready)
-        found.needed.append(sum(window) / len(window) / kind.requests_per_s)
+            found.waits.append((upcoming[0], pods.serve(upcoming.popleft())))
+            came += 1
+        if second % SCRAPE_S == 0:
+            demand.note(pods.scrape(second + 1))
+        if second % PERIOD_S == 0 and second >= WINDOW_S:
+            pods.resize(second, scaler.decide(second, pods.wanted, demand.pods()))
+        found.note(came, wanted=pods.wanted, ready=pods.ready)
     return found
 
 
@@ -98,6 +67,7 @@ class _Pods:
         self._starting: deque[float] = deque()
         self.ready = replicas
         self._ends: list[float] = []  # of requests that were given a seat, now or later
+        self._came = 0
 
     @property
     def wanted(self) -> int:
@@ -116,13 +86,16 @@ class _Pods:
         end = begin + self._kind.service_s
         heapq.heappush(self._free, end)
         heapq.heappush(self._ends, end)
+        self._came += 1
         return begin - arrival
 
-    def saturation(self, now_s: float) -> float:
-        """Return requests running and waiting over seats."""
+    def scrape(self, now_s: float) -> Scrape:
+        """Return what all pods show; starting ones show nothing."""
         while self._ends and self._ends[0] <= now_s:
             heapq.heappop(self._ends)
-        return len(self._ends) / max(1, self._kind.seats * self.ready)
+        asked = len(self._ends) / self._kind.seats
+        ended = self._came - len(self._ends)
+        return Scrape(now_s, min(asked, self.ready), asked, self._came, ended)
 
     def resize(self, now_s: float, wanted: int) -> None:
         while self.wanted < wanted:
@@ -132,6 +105,5 @@ class _Pods:
         gone = max(0, self.wanted - wanted)
         # A pod that goes finishes what it has: its seats just take nothing new.
         for _ in range(gone * self._kind.seats):
-            self._free.remove(min(self._free))
-        heapq.heapify(self._free)
+            heapq.heappop(self._free)
         self.ready -= gone

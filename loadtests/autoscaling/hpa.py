@@ -58,9 +58,11 @@ class Autoscaler:
 
     def decide(self, now_s: float, replicas: int, total: float) -> int:
         """Return the replicas wanted at `now_s`, given the metric's sum over all pods."""
-        usage = total / (self.target * replicas) if replicas else math.inf
+        # Quantities are whole thousandths; 2.1 / 0.7 is three pods, not a rounding error more.
+        total_m, target_m = round(1000 * total), round(1000 * self.target)
+        usage = total_m / (target_m * replicas) if replicas else math.inf
         steady = abs(usage - 1) <= TOLERANCE
-        wish = replicas if steady else math.ceil(total / self.target)
+        wish = replicas if steady else math.ceil(total_m / target_m)
         wish = min(self.most, max(self.least, wish))
         wish = self._stabilized(now_s, replicas, wish)
         wish = self._limited(now_s, replicas, wish)

@@ -13,6 +13,7 @@ from serving.stats import saturation
 # An interface: dashboards, rules and autoscalers name these.
 LABELLED = {
     "dragoman_http_requests": {"route", "status"},
+    "dragoman_arrivals": set(),
     "dragoman_requests": {"outcome"},
     "dragoman_prompt_tokens": set(),
     "dragoman_completion_tokens": set(),

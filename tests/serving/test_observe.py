@@ -125,6 +125,20 @@ def test_a_client_that_hangs_up_is_an_aborted_request_and_frees_the_engine_at_on
     assert rig.value("dragoman_completion_tokens_total") == 1
 
 
+def test_a_request_counts_as_it_comes_before_it_ends() -> None:
+    rig = Rig(output((1, None)), output((1, "stop"), finished=True))
+
+    async def look() -> None:
+        stream = rig.stream()
+        await anext(stream)
+        assert rig.value("dragoman_arrivals_total") == 1
+        assert rig.outcomes() == {}
+        await stream.aclose()
+
+    asyncio.run(look())
+    assert rig.value("dragoman_arrivals_total") == 1
+
+
 def test_a_cancelled_request_is_aborted() -> None:
     rig = Rig(*[output((1, None))] * 1000)
 
