@@ -1,1 +1,1 @@
-"""A simulation of the autoscaler over traces of requests: does it follow, and does it settle?"""
+"""A simulation of the autoscaler over traces of requests: whether it follows, and settles."""

@@ -7,7 +7,6 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from loadtests.autoscaling.demand import SCRAPE_S, WINDOW_S, Demand, Scrape, Signal
 from loadtests.autoscaling.hpa import PERIOD_S, Autoscaler
@@ -38,8 +37,8 @@ def run(
 ) -> Outcome:
     """Return what becomes of requests that arrive at `arrivals` (ascending seconds).
 
-    The gateway sends each to the seat that is free first; `replicas` are ready at the start, and the
-    autoscaler begins when the rule has a whole window to look at.
+    The gateway sends each to the seat that is free first; `replicas` are ready at the start, and
+    the autoscaler begins when the rule has a whole window to look at.
     """
     found, demand = Outcome(kind.requests_per_s, scaler.target), signal()
     pods = _Pods(kind, replicas)

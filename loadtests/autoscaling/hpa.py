@@ -1,7 +1,7 @@
 """The horizontal pod autoscaler's arithmetic, as Kubernetes 1.37 does it for an AverageValue.
 
-Source: kubernetes/pkg/controller/podautoscaler (replica_calculator.go, horizontal.go); KEDA makes an
-HPA of the same kind, so that this stands for both.
+Source: kubernetes/pkg/controller/podautoscaler (replica_calculator.go, horizontal.go); KEDA makes
+an HPA of the same kind, so that this stands for both.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 # A request shall have its seat within this.
@@ -41,7 +42,7 @@ class Outcome:
     def reversals(self, within_s: int = 600) -> int:
         """Return the most changes of direction in any stretch of `within_s` seconds."""
         steps = list(self._steps())
-        turns = [t for (_, a), (t, b) in zip(steps, steps[1:], strict=False) if a * b < 0]
+        turns = [t for (_, a), (t, b) in pairwise(steps) if a * b < 0]
         return max((sum(t <= u < t + within_s for u in turns) for t in turns), default=0)
 
     def overshoot(self) -> int:

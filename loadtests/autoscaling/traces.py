@@ -49,7 +49,7 @@ def poisson(rate: Rate, *, seconds: float, most: float, seed: int = 0) -> Iterat
             yield now
 
 
-# Of a pod that answers 18 requests a second (cluster.PodKind): from half of one pod to five of them.
+# For pods that answer 18 requests a second each (cluster.PodKind): half of one to five of them.
 SYNTHETIC: Final[dict[str, Rate]] = {
     "steady": lambda _: 30.0,
     "step up": step(8.0, 60.0, at_s=600.0),

@@ -57,11 +57,9 @@ def test_demand_where_nothing_ends_is_the_use() -> None:
     assert demand((1, 0, 0), (1, 30, 0)) == 1
 
 
-def autoscaler(**changes: object) -> Autoscaler:
+def autoscaler(up: Direction | None = None, down: Direction | None = None) -> Autoscaler:
     free = Direction(0, (Policy("Pods", 100, 60),), widest=True)
-    return Autoscaler(
-        **{"target": 0.7, "least": 1, "most": 10, "up": free, "down": free, **changes}
-    )  # type: ignore[arg-type]
+    return Autoscaler(target=0.7, least=1, most=10, up=up or free, down=down or free)
 
 
 @pytest.mark.parametrize(
