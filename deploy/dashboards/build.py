@@ -1,227 +1,243 @@
-"""The Grafana dashboards beside this file, from what each panel asks: python deploy/dashboards/build.py
+"""The Grafana dashboards beside this file, by Grafana's own SDK.
 
-Grafana's JSON is five hundred lines a dashboard, nearly all of them alike; this is what differs. A
-test holds the files equal to what this writes, and every metric to a live server.
+    python deploy/dashboards/build.py
+
+Grafana's JSON is a thousand lines a dashboard, nearly all of them alike; here is what differs.
+A test holds the files equal to what this writes, and every metric in them to a live server.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from grafana_foundation_sdk.builders import common, dashboard, prometheus, timeseries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.common import (
+    GraphTresholdsStyleMode,
+    SortOrder,
+    StackingMode,
+    TooltipDisplayMode,
+    VisibilityMode,
+)
+from grafana_foundation_sdk.models.dashboard import (
+    DataSourceRef,
+    Threshold,
+    ThresholdsMode,
+    VariableRefresh,
+)
 
 HERE: Final = Path(__file__).parent
-_SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
-_COLUMNS: Final = 24
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One graph: its queries by legend, in a unit of Grafana's, and what to look for."""
-
-    title: str
-    queries: dict[str, str]
-    unit: str = "short"
-    why: str = ""
-    kind: str = "timeseries"
-    width: int = 8
-    stacked: bool = False
-    # From here on the line is drawn red: the threshold of the alert that watches the same.
-    limit: float | None = None
-
-
-@dataclass(frozen=True)
-class Dashboard:
-    """A page of panels; variables are labels whose values one can choose."""
-
-    uid: str
-    title: str
-    variables: dict[str, str]
-    rows: dict[str, tuple[Panel, ...]]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as Grafana reads it."""
-        panels: list[dict[str, Any]] = []
-        y = 0
-        for title, row in self.rows.items():
-            panels.append({"type": "row", "title": title, "gridPos": _place(0, y, _COLUMNS, 1)})
-            y, x = y + 1, 0
-            for panel in row:
-                if x + panel.width > _COLUMNS:
-                    x, y = 0, y + 8
-                panels.append(_panel(panel, x, y))
-                x += panel.width
-            y += 8
-        for number, body in enumerate(panels, start=1):
-            body["id"] = number
-        return {
-            "uid": self.uid,
-            "title": self.title,
-            "tags": ["dragoman"],
-            "schemaVersion": 39,
-            "editable": False,
-            "refresh": "30s",
-            "time": {"from": "now-3h", "to": "now"},
-            "templating": {"list": _variables(self.variables)},
-            "panels": panels,
-        }
-
-
-def _place(x: int, y: int, width: int, height: int) -> dict[str, int]:
-    return {"x": x, "y": y, "w": width, "h": height}
-
-
-def _panel(panel: Panel, x: int, y: int) -> dict[str, Any]:
-    custom: dict[str, Any] = {"fillOpacity": 10, "showPoints": "never"}
-    if panel.stacked:
-        custom |= {"stacking": {"mode": "normal"}, "fillOpacity": 40}
-    steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
-    if panel.limit is not None:
-        custom["thresholdsStyle"] = {"mode": "line"}
-        steps.append({"color": "red", "value": panel.limit})
-    return {
-        "type": panel.kind,
-        "title": panel.title,
-        "description": panel.why,
-        "datasource": _SOURCE,
-        "gridPos": _place(x, y, panel.width, 8),
-        "fieldConfig": {
-            "defaults": {
-                "unit": panel.unit,
-                "min": 0,
-                "custom": custom if panel.kind == "timeseries" else {},
-                "thresholds": {"mode": "absolute", "steps": steps},
-            },
-            "overrides": [],
-        },
-        "options": {"tooltip": {"mode": "multi", "sort": "desc"}},
-        "targets": [
-            {"refId": chr(ord("A") + i), "expr": query, "legendFormat": legend, "datasource": _SOURCE}
-            for i, (legend, query) in enumerate(panel.queries.items())
-        ],
-    }
-
-
-def _variables(wanted: dict[str, str]) -> list[dict[str, Any]]:
-    source = {"type": "datasource", "name": "datasource", "query": "prometheus", "label": "Prometheus"}
-    return [source] + [
-        {
-            "type": "query",
-            "name": name,
-            "query": query,
-            "datasource": _SOURCE,
-            "refresh": 2,
-            "includeAll": True,
-            "multi": True,
-            "allValue": ".*",
-            "current": {"text": "All", "value": "$__all"},
-        }
-        for name, query in wanted.items()
-    ]
-
-
+_SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
 _NS: Final = 'namespace=~"$namespace"'
+_ENDED: Final = "dragoman_requests_total"
+_GENERATED: Final = "dragoman_completion_tokens_total"
 _ADAPTER: Final = f'{_NS}, adapter=~"$adapter"'
+Panel = timeseries.Panel
 
 
-def _p(share: float, metric: str, labels: str, by: str) -> str:
-    inner = f"sum by ({by}, le) (rate({metric}_seconds_bucket{{{labels}}}[5m]))"
-    return f"histogram_quantile({share}, {inner})"
+def graph(
+    title: str, unit: str, queries: dict[str, str], *, why: str = "", limit: float | None = None
+) -> Panel:
+    """Return a graph of queries by legend; red from `limit` on, as an alert has it."""
+    panel = (
+        Panel().title(title).description(why).unit(unit).min(0).datasource(_SOURCE).span(8).height(8)
+        .fill_opacity(10).show_points(VisibilityMode.NEVER)
+        .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING))
+        .legend(common.VizLegendOptions().show_legend(show_legend=True))
+    )  # fmt: skip
+    for legend, expression in queries.items():
+        query = prometheus.Dataquery().expr(expression).legend_format(legend).datasource(_SOURCE)
+        panel = panel.with_target(query)
+    if limit is None:
+        return panel
+    steps = [Threshold(color="green"), Threshold(color="red", value=limit)]
+    shown = common.GraphThresholdsStyleConfig().mode(GraphTresholdsStyleMode.LINE)
+    levels = dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
+    return panel.thresholds(levels).thresholds_style(shown)
 
 
-FLEET: Final = Dashboard(
-    uid="dragoman-fleet",
-    title="Dragoman: fleet",
-    variables={"namespace": "label_values(dragoman_saturation, namespace)"},
-    rows={
-        "How full": (
-            Panel(
-                "Saturation by pod",
-                {"{{instance}}": f"dragoman_saturation{{{_NS}}}"},
-                why="Demand over capacity: 1 is full, above that somebody waits.",
-                limit=1.0,
+def stacked(title: str, unit: str, queries: dict[str, str], *, why: str = "") -> Panel:
+    """Return a graph whose parts add up to what is of interest."""
+    piled = common.StackingConfig().mode(StackingMode.NORMAL)
+    return graph(title, unit, queries, why=why).stacking(piled).fill_opacity(40)
+
+
+def page(
+    uid: str, title: str, variables: dict[str, str], rows: dict[str, list[Panel]]
+) -> dashboard.Dashboard:
+    """Return a dashboard; `variables` are what one can choose, by the query of their values."""
+    found = (
+        dashboard.Dashboard(title).uid(uid).tags(["dragoman"]).refresh("30s").time("now-3h", "now")
+        .with_variable(dashboard.DatasourceVariable("datasource").type("prometheus"))
+    )  # fmt: skip
+    for name, query in variables.items():
+        choice = dashboard.QueryVariable(name).query(query).datasource(_SOURCE).multi(multi=True)
+        choice = choice.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        found = found.with_variable(choice.include_all(include_all=True).all_value(".*"))
+    for row, panels in rows.items():
+        found = found.with_row(dashboard.Row(row))
+        for panel in panels:
+            found = found.with_panel(panel)
+    return found
+
+
+def quantile(share: float, metric: str, labels: str, by: str) -> str:
+    """Return the query of a quantile of a histogram of seconds, over five minutes."""
+    rate = f"sum by ({by}, le) (rate({metric}_seconds_bucket{{{labels}}}[5m]))"
+    return f"histogram_quantile({share}, {rate})"
+
+
+def per_s(by: str, metric: str, labels: str = _NS) -> str:
+    """Return the query of a counter's rate, over five minutes."""
+    return f"sum by ({by}) (rate({metric}{{{labels}}}[5m]))"
+
+
+def waits(title: str, metric: str, limit: float, *, by: str = "namespace") -> Panel:
+    """Return a graph of the median and of what one in twenty exceeds."""
+    both = {f"p{round(100 * s)}": quantile(s, metric, _NS, by) for s in (0.5, 0.95)}
+    return graph(title, "s", both, limit=limit)
+
+
+def slow(title: str, metric: str, *, limit: float | None = None, why: str = "") -> Panel:
+    """Return a graph of what one in twenty exceeds, by adapter."""
+    query = quantile(0.95, metric, _ADAPTER, "adapter")
+    return graph(f"{title}, p95", "s", {"{{adapter}}": query}, limit=limit, why=why)
+
+
+FLEET: Final = page(
+    "dragoman-fleet",
+    "Dragoman: fleet",
+    {"namespace": "label_values(dragoman_saturation, namespace)"},
+    {
+        "How full": [
+            graph(
+                "Saturation by pod", "short", {"{{instance}}": f"dragoman_saturation{{{_NS}}}"},
+                why="Demand over capacity: 1 is full, above that somebody waits.", limit=1,
             ),
-            Panel(
-                "Pods", {"scraped": f"count(dragoman_saturation{{{_NS}}})",
-                         "filled by the load": f"sum(dragoman:demand:pods{{{_NS}}})",
-                         "wanted at 0.7": f"ceil(sum(dragoman:demand:pods{{{_NS}}}) / 0.7)"},
-                why="What the autoscaler would choose, before its limits.",
+            graph(
+                "Pods", "short",
+                {
+                    "scraped": f"count(dragoman_saturation{{{_NS}}})",
+                    "filled by the load": f"sum(dragoman:demand:pods{{{_NS}}})",
+                    "wanted at 0.7": f"ceil(sum(dragoman:demand:pods{{{_NS}}}) / 0.7)",
+                },
+                why="What the autoscaler divides, and what it would choose before its limits.",
             ),
-            Panel(
-                "Requests in the engines",
-                {"running": f"sum(vllm:num_requests_running{{{_NS}}})",
-                 "waiting for a seat": f"sum(vllm:num_requests_waiting{{{_NS}}})",
-                 "waiting for a slot": f"sum(dragoman_lora_waiting{{{_NS}}})"},
-                stacked=True,
+            stacked(
+                "Requests in the engines", "short",
+                {
+                    "running": f"sum(vllm:num_requests_running{{{_NS}}})",
+                    "waiting for a seat": f"sum(vllm:num_requests_waiting{{{_NS}}})",
+                    "waiting for a slot": f"sum(dragoman_lora_waiting{{{_NS}}})",
+                },
             ),
-        ),
-        "What users get": (
-            Panel("Answers by status", {"{{status}}": f"sum by (status) (rate(dragoman_http_requests_total{{{_NS}}}[5m]))"},
-                  unit="reqps", stacked=True, why="499 is a client that left."),
-            Panel("Time to first token", {
-                "p50": _p(0.5, "dragoman_time_to_first_token", _NS, "namespace"),
-                "p95": _p(0.95, "dragoman_time_to_first_token", _NS, "namespace")},
-                unit="s", limit=5.0),
-            Panel("Time between tokens", {
-                "p50": _p(0.5, "dragoman_inter_token", _NS, "namespace"),
-                "p95": _p(0.95, "dragoman_inter_token", _NS, "namespace")},
-                unit="s", limit=0.5),
-            Panel("Generated tokens", {"{{adapter}}": f"topk(10, sum by (adapter) (rate(dragoman_completion_tokens_total{{{_NS}}}[5m])))"},
-                  unit="short", stacked=True, why="The ten busiest adapters, tokens a second."),
-            Panel("5xx share", {"{{namespace}}": f"dragoman:http_5xx:ratio5m{{{_NS}}}"}, unit="percentunit", limit=0.05),
-            Panel("KV cache", {"{{instance}}": f"vllm:kv_cache_usage_perc{{{_NS}}}"}, unit="percentunit", limit=0.95),
-        ),
-        "Adapters in memory": (
-            Panel("Loads by where from", {"{{source}}": f"sum by (source) (rate(dragoman_adapter_loads_total{{{_NS}}}[5m]))"}, unit="ops"),
-            Panel("Evictions by tier", {"{{tier}}": f"sum by (tier) (rate(dragoman_adapter_evictions_total{{{_NS}}}[5m]))"}, unit="ops"),
-            Panel("Time of a load", {"{{source}}, p95": f"dragoman:adapter_load_seconds:p95_15m{{{_NS}}}"}, unit="s", limit=2.0),
-            Panel("Golden answers", {"{{outcome}}": f"sum by (outcome) (increase(dragoman_golden_checks_total{{{_NS}}}[15m]))"},
-                  why="A mismatch is an adapter that does not answer as it was trained to; it is refused."),
-            Panel("Resident memory", {"{{instance}}": f"process_resident_memory_bytes{{{_NS}}}"}, unit="bytes"),
-            Panel("Series shown", {"{{instance}}": f"scrape_samples_scraped{{{_NS}}}"}, limit=200000),
-        ),
+        ],
+        "What users get": [
+            stacked(
+                "Answers by status", "reqps",
+                {"{{status}}": per_s("status", "dragoman_http_requests_total")},
+                why="499 is a client that left.",
+            ),
+            waits("Time to first token", "dragoman_time_to_first_token", 5),
+            waits("Time between tokens", "dragoman_inter_token", 0.5),
+            stacked(
+                "Generated tokens a second", "short",
+                {"{{adapter}}": f"topk(10, {per_s('adapter', _GENERATED)})"},
+                why="The ten busiest adapters.",
+            ),
+            graph(
+                "Share of 5xx", "percentunit",
+                {"{{namespace}}": f"dragoman:http_5xx:ratio5m{{{_NS}}}"}, limit=0.05,
+            ),
+            graph(
+                "KV cache", "percentunit",
+                {"{{instance}}": f"vllm:kv_cache_usage_perc{{{_NS}}}"}, limit=0.95,
+            ),
+        ],
+        "Adapters in memory": [
+            graph("Loads", "ops", {"{{source}}": per_s("source", "dragoman_adapter_loads_total")}),
+            graph(
+                "Evictions", "ops",
+                {"{{tier}}": per_s("tier", "dragoman_adapter_evictions_total")},
+            ),
+            graph(
+                "Time of a load, p95", "s",
+                {"{{source}}": f"dragoman:adapter_load_seconds:p95_15m{{{_NS}}}"}, limit=2,
+            ),
+            graph(
+                "Golden answers checked", "ops",
+                {"{{outcome}}": per_s("outcome", "dragoman_golden_checks_total")},
+                why="A mismatch: an adapter that does not answer as trained; it is refused.",
+            ),
+            graph("Memory", "bytes", {"{{instance}}": f"process_resident_memory_bytes{{{_NS}}}"}),
+            graph(
+                "Series shown", "short",
+                {"{{instance}}": f"scrape_samples_scraped{{{_NS}}}"}, limit=200000,
+            ),
+        ],
     },
 )  # fmt: skip
 
-ADAPTER: Final = Dashboard(
-    uid="dragoman-adapter",
-    title="Dragoman: one adapter",
-    variables={
+ADAPTER: Final = page(
+    "dragoman-adapter",
+    "Dragoman: one adapter",
+    {
         "namespace": "label_values(dragoman_saturation, namespace)",
         "adapter": "label_values(dragoman_requests_total, adapter)",
     },
-    rows={
-        "Use": (
-            Panel("Requests by version", {"{{adapter}}@{{version}}": f"sum by (adapter, version) (rate(dragoman_requests_total{{{_ADAPTER}}}[5m]))"},
-                  unit="reqps", stacked=True, why="A promotion is one colour giving way to the next."),
-            Panel("How they end", {"{{outcome}}": f"sum by (outcome) (rate(dragoman_requests_total{{{_ADAPTER}}}[5m]))"}, unit="reqps", stacked=True,
-                  why="`length` was cut at max_tokens: many of them are loops, or a limit too low."),
-            Panel("Tokens", {
-                "prompt": f"sum(rate(dragoman_prompt_tokens_total{{{_ADAPTER}}}[5m]))",
-                "generated": f"sum(rate(dragoman_completion_tokens_total{{{_ADAPTER}}}[5m]))"}),
-        ),
-        "Waiting": (
-            Panel("Time to first token, p95", {"{{adapter}}@{{version}}": _p(0.95, "dragoman_time_to_first_token", _ADAPTER, "adapter, version")}, unit="s", limit=5.0),
-            Panel("In the queue, p95", {"{{adapter}}": _p(0.95, "dragoman_queue", _ADAPTER, "adapter")}, unit="s"),
-            Panel("For a slot, p95", {"{{adapter}}": _p(0.95, "dragoman_deferred", _ADAPTER, "adapter")}, unit="s", limit=10.0,
-                  why="The part of the queue for which other adapters had all slots."),
-            Panel("Between tokens, p95", {"{{adapter}}": _p(0.95, "dragoman_inter_token", _ADAPTER, "adapter")}, unit="s", limit=0.5),
-            Panel("Whole answers, p95", {"{{adapter}}": _p(0.95, "dragoman_request", _ADAPTER, "adapter")}, unit="s"),
-            Panel("Where it lies", {"{{instance}} {{tier}} @{{version}}": f"dragoman_adapter_resident{{{_ADAPTER}}}"}),
-        ),
+    {
+        "Use": [
+            stacked(
+                "Requests by version", "reqps",
+                {"{{adapter}}@{{version}}": per_s("adapter, version", _ENDED, _ADAPTER)},
+                why="A promotion is one colour giving way to the next.",
+            ),
+            stacked(
+                "How they end", "reqps",
+                {"{{outcome}}": per_s("outcome", _ENDED, _ADAPTER)},
+                why="`length` was cut at max_tokens: many of them are loops, or a limit too low.",
+            ),
+            graph(
+                "Tokens a second", "short",
+                {
+                    "prompt": f"sum(rate(dragoman_prompt_tokens_total{{{_ADAPTER}}}[5m]))",
+                    "generated": f"sum(rate(dragoman_completion_tokens_total{{{_ADAPTER}}}[5m]))",
+                },
+            ),
+        ],
+        "Waiting": [
+            slow("Time to first token", "dragoman_time_to_first_token", limit=5),
+            slow("In the queue", "dragoman_queue"),
+            slow(
+                "For a slot", "dragoman_deferred", limit=10,
+                why="The part of the queue for which other adapters had all slots.",
+            ),
+            slow("Between tokens", "dragoman_inter_token", limit=0.5),
+            slow("Whole answers", "dragoman_request"),
+            graph(
+                "Where it lies", "short",
+                {"{{instance}} {{tier}} @{{version}}": f"dragoman_adapter_resident{{{_ADAPTER}}}"},
+            ),
+        ],
     },
 )  # fmt: skip
 
-DASHBOARDS: Final = (FLEET, ADAPTER)
+DASHBOARDS: Final = {"fleet.json": FLEET, "adapter.json": ADAPTER}
+
+
+def text_of(made: dashboard.Dashboard) -> str:
+    """Return a dashboard as Grafana reads it."""
+    built = made.build()
+    for number, panel in enumerate(built.panels or (), start=1):
+        panel.id_val = number  # the SDK gives rows 0, all of them
+    return json.dumps(built, cls=JSONEncoder, indent=1, sort_keys=True) + "\n"
 
 
 def files() -> dict[Path, str]:
     """Return what each dashboard's file should hold."""
-    return {
-        HERE / f"{d.uid.removeprefix('dragoman-')}.json": json.dumps(d.as_json(), indent=1) + "\n"
-        for d in DASHBOARDS
-    }
+    return {HERE / name: text_of(made) for name, made in DASHBOARDS.items()}
 
 
 if __name__ == "__main__":
