@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import yaml
@@ -52,7 +52,8 @@ def bounded(manifests: list[Manifest]) -> Iterator[str]:
             resources = container.get("resources", {})
             if not {"cpu", "memory"} <= resources.get("requests", {}).keys():
                 yield f"{name}, {container['name']}: no requests for cpu and memory"
-            if resources.get("requests", {}).get("memory") != resources.get("limits", {}).get("memory"):
+            asked, most = resources.get("requests", {}), resources.get("limits", {})
+            if asked.get("memory") != most.get("memory"):
                 yield f"{name}, {container['name']}: memory that is not its own may be taken back"
         for volume in template["spec"].get("volumes", ()):
             if "emptyDir" in volume and not (volume["emptyDir"] or {}).get("sizeLimit"):
@@ -97,7 +98,7 @@ _PROBES: Final = {"startupProbe": "/startup", "readinessProbe": "/ready", "liven
 
 
 def hangs_together(manifests: list[Manifest]) -> Iterator[str]:
-    """Selectors find pods, ports have names, mounts have volumes, volumes have claims and maps."""
+    """Selectors find pods, and what pods name is there: ports, volumes, maps."""
     labels = [template["metadata"]["labels"] for _, template in pods(manifests)]
     for manifest in manifests:
         wanted = _selector(manifest)
@@ -107,21 +108,25 @@ def hangs_together(manifests: list[Manifest]) -> Iterator[str]:
     for name, template in pods(manifests):
         volumes = {v["name"]: v for v in template["spec"].get("volumes", ())}
         for container in containers(template):
-            ports = {p["name"] for p in container.get("ports", ())}
-            for probe in _PROBES:
-                port = container.get(probe, {}).get("httpGet", {}).get("port")
-                if isinstance(port, str) and port not in ports:
-                    yield f"{name}, {container['name']}: {probe} asks port {port}"
-            for mount in container.get("volumeMounts", ()):
-                if mount["name"] not in volumes:
-                    yield f"{name}, {container['name']}: mounts {mount['name']}, which is no volume"
+            yield from _loose_ends(f"{name}, {container['name']}", container, volumes.keys())
         for volume in volumes.values():
             kinds = set(volume) - {"name"}
             if len(kinds) != 1:
                 yield f"{name}, volume {volume['name']}: is {sorted(kinds)} at once"
-            if config := volume.get("configMap"):
-                if ("ConfigMap", config["name"]) not in names:
-                    yield f"{name}: no ConfigMap {config['name']}"
+            config = volume.get("configMap")
+            if config and ("ConfigMap", config["name"]) not in names:
+                yield f"{name}: no ConfigMap {config['name']}"
+
+
+def _loose_ends(name: str, container: Manifest, volumes: Iterable[str]) -> Iterator[str]:
+    ports = {p["name"] for p in container.get("ports", ())}
+    for probe in _PROBES:
+        port = container.get(probe, {}).get("httpGet", {}).get("port")
+        if isinstance(port, str) and port not in ports:
+            yield f"{name}: {probe} asks port {port}"
+    for mount in container.get("volumeMounts", ()):
+        if mount["name"] not in volumes:
+            yield f"{name}: mounts {mount['name']}, which is no volume"
 
 
 def one_hand_on_the_replicas(manifests: list[Manifest]) -> Iterator[str]:
@@ -133,24 +138,30 @@ def one_hand_on_the_replicas(manifests: list[Manifest]) -> Iterator[str]:
     for deployment in of_kind(manifests, "Deployment"):
         name = deployment["metadata"]["name"]
         if name in scaled and "replicas" in deployment["spec"]:
-            yield f"Deployment/{name}: every apply would set {deployment['spec']['replicas']} replicas"
+            replicas = deployment["spec"]["replicas"]
+            yield f"Deployment/{name}: every apply would set {replicas} replicas"
         if name not in scaled and "replicas" not in deployment["spec"] and scaled:
             yield f"Deployment/{name}: neither scaled nor counted"
 
 
 def closed(manifests: list[Manifest]) -> Iterator[str]:
-    """Where policies are used at all, what is not listed is denied in both directions."""
+    """Where policies are used at all, they hold every pod in both directions, and name who may."""
     policies = list(of_kind(manifests, "NetworkPolicy"))
     if not policies:
         return
-    everything = [p for p in policies if p["spec"]["podSelector"] == {}]
-    if not any(
-        set(p["spec"]["policyTypes"]) == {"Ingress", "Egress"}
-        and not p["spec"].get("ingress")
-        and not p["spec"].get("egress")
-        for p in everything
-    ):
-        yield "no policy denies by default"
+    owned = next(of_kind(manifests, "Namespace"), None)
+    if owned and not any(_denies_by_default(policy["spec"]) for policy in policies):
+        yield f"Namespace/{owned['metadata']['name']}: a pod that no policy names may do anything"
+    for name, template in pods(manifests):
+        labels = template["metadata"]["labels"].items()
+        held = {
+            direction
+            for policy in policies
+            if policy["spec"]["podSelector"].get("matchLabels", {}).items() <= labels
+            for direction in policy["spec"]["policyTypes"]
+        }
+        if held != {"Ingress", "Egress"}:
+            yield f"{name}: no policy denies what is not listed, {sorted(held)} only"
     for policy in policies:
         for rule in policy["spec"].get("ingress", ()):
             if not rule.get("from"):
@@ -158,6 +169,11 @@ def closed(manifests: list[Manifest]) -> Iterator[str]:
         for rule in policy["spec"].get("egress", ()):
             if not rule.get("ports"):
                 yield f"{policy['metadata']['name']}: lets everything out"
+
+
+def _denies_by_default(policy: Manifest) -> bool:
+    both = set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    return both and not (policy["podSelector"] or policy.get("ingress") or policy.get("egress"))
 
 
 def pinned(manifests: list[Manifest]) -> Iterator[str]:

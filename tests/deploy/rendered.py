@@ -6,6 +6,7 @@ import copy
 import functools
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -29,37 +30,34 @@ Manifest = dict[str, Any]
 @functools.cache
 def _render(folder: Path) -> tuple[Manifest, ...]:
     kubectl = Path(sys.executable).parent / "kubectl"
-    done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)
+    command = [kubectl, "kustomize", folder]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr  # warnings of deprecated fields
     return tuple(d for d in yaml.safe_load_all(done.stdout) if d)
 
 
-def rendered(folder: Path) -> list[Manifest]:
-    """Return the manifests that `folder` renders to; the caller may change them."""
-    return copy.deepcopy(list(_render(folder)))
+@functools.cache
+def _built(name: str) -> tuple[Manifest, ...]:
+    with tempfile.TemporaryDirectory() as folder:
+        # kustomize takes no absolute paths.
+        up = Path(*[".."] * len(Path(folder).resolve().parts[1:]))
+        parts = BUILDS[name]
+        body = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [f"{up}{KUSTOMIZE}/{part}" for part in parts["resources"]],
+            "components": [f"{up}{KUSTOMIZE}/components/{part}" for part in parts["components"]],
+        }
+        path = Path(folder, "kustomization.yaml")
+        path.write_text(yaml.safe_dump(body), encoding="utf-8")
+        return _render(Path(folder))
 
 
-def overlay(name: str) -> list[Manifest]:
-    """Return the manifests of one overlay."""
-    return rendered(KUSTOMIZE / "overlays" / name)
-
-
-def build(name: str, folder: Path) -> list[Manifest]:
-    """Return the manifests of one of BUILDS, whose kustomization is written into `folder`."""
-    # kustomize takes no absolute paths, and asks that `folder` stands beside none of its parents.
-    parts = BUILDS[name]
-    up = Path(*[".."] * len(folder.resolve().parts[1:]))
-    body = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": [str(up / str(KUSTOMIZE / r).lstrip("/")) for r in parts["resources"]],
-        "components": [
-            str(up / str(KUSTOMIZE / "components" / c).lstrip("/")) for c in parts["components"]
-        ],
-    }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(body), encoding="utf-8")
-    return rendered(folder)
+def rendered(name: str) -> list[Manifest]:
+    """Return the manifests of an overlay or of one of BUILDS; the caller may change them."""
+    found = _built(name) if name in BUILDS else _render(KUSTOMIZE / "overlays" / name)
+    return copy.deepcopy(list(found))
 
 
 def of_kind(manifests: list[Manifest], *kinds: str) -> Iterator[Manifest]:
@@ -73,6 +71,9 @@ def pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
         name = f"{manifest['kind']}/{manifest['metadata']['name']}"
         if manifest["kind"] in ("Deployment", "Job"):
             yield name, manifest["spec"]["template"]
+        if manifest["kind"] == "TrainingRuntime":
+            for job in manifest["spec"]["template"]["spec"]["replicatedJobs"]:
+                yield name, job["template"]["spec"]["template"]
         if manifest["kind"] == "CronJob":
             yield name, manifest["spec"]["jobTemplate"]["spec"]["template"]
 

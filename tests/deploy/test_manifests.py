@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.deploy import policies
 from tests.deploy.rendered import (
-    BUILDS, KUSTOMIZE, OVERLAYS, Manifest, build, containers, of_kind, overlay, pods,
+    BUILDS,
+    KUSTOMIZE,
+    OVERLAYS,
+    Manifest,
+    containers,
+    of_kind,
+    pods,
+    rendered,
 )  # fmt: skip
-
-
-def every_render(name: str, folder: Path) -> list[Manifest]:
-    return overlay(name) if name in OVERLAYS else build(name, folder)
 
 
 @pytest.mark.parametrize("name", [*OVERLAYS, *BUILDS])
 @pytest.mark.parametrize("policy", policies.ALL, ids=lambda p: p.__name__)
-def test_policies_hold(name: str, policy: policies.Policy, tmp_path: Path) -> None:
-    assert list(policy(every_render(name, tmp_path))) == []
+def test_policies_hold(name: str, policy: policies.Policy) -> None:
+    assert list(policy(rendered(name))) == []
 
 
 def test_every_component_is_rendered_somewhere() -> None:
@@ -33,9 +36,13 @@ def test_every_component_is_rendered_somewhere() -> None:
     assert used == {p.name for p in (KUSTOMIZE / "components").iterdir()}
 
 
+def deployment(manifests: list[Manifest]) -> Any:
+    found = of_kind(manifests, "Deployment")
+    return next(m for m in found if m["metadata"]["name"] == "dragoman")
+
+
 def server(manifests: list[Manifest]) -> Any:
-    deployment = next(m for m in of_kind(manifests, "Deployment") if m["metadata"]["name"] == "dragoman")
-    return deployment["spec"]["template"]["spec"]
+    return deployment(manifests)["spec"]["template"]["spec"]
 
 
 def job(manifests: list[Manifest]) -> Any:
@@ -45,10 +52,6 @@ def job(manifests: list[Manifest]) -> Any:
 def policy_of(manifests: list[Manifest], name: str) -> Any:
     found = of_kind(manifests, "NetworkPolicy")
     return next(m for m in found if m["metadata"]["name"] == name)["spec"]
-
-
-def deployment(manifests: list[Manifest]) -> Any:
-    return next(m for m in of_kind(manifests, "Deployment") if m["metadata"]["name"] == "dragoman")
 
 
 MUTANTS: list[tuple[str, str, Callable[[list[Manifest]], Any]]] = [
@@ -82,11 +85,14 @@ MUTANTS: list[tuple[str, str, Callable[[list[Manifest]], Any]]] = [
          "configMap"].update(name="dragoman-serving")),
     ("hangs_together", "multi-replica",
      lambda m: next(v for v in server(m)["volumes"] if v["name"] == "models").update(emptyDir={})),
-    ("one_hand_on_the_replicas", "multi-replica", lambda m: deployment(m)["spec"].update(replicas=3)),
+    ("one_hand_on_the_replicas", "multi-replica",
+     lambda m: deployment(m)["spec"].update(replicas=3)),
     ("one_hand_on_the_replicas", "hpa",
      lambda m: m.append({**next(of_kind(m, "HorizontalPodAutoscaler")), "kind": "ScaledObject"})),
     ("closed", "single-gpu", lambda m: m.remove(next(
         p for p in of_kind(m, "NetworkPolicy") if p["metadata"]["name"] == "default-deny"))),
+    ("closed", "training", lambda m: policy_of(m, "dragoman-training").update(
+        policyTypes=["Ingress"])),
     ("closed", "single-gpu",
      lambda m: policy_of(m, "dragoman-serving")["ingress"][0].pop("from")),
     ("pinned", "single-gpu",
@@ -100,9 +106,9 @@ MUTANTS: list[tuple[str, str, Callable[[list[Manifest]], Any]]] = [
 
 @pytest.mark.parametrize(("policy", "name", "spoil"), MUTANTS, ids=range(len(MUTANTS)))
 def test_a_spoilt_manifest_is_found(
-    policy: str, name: str, spoil: Callable[[list[Manifest]], Any], tmp_path: Path
+    policy: str, name: str, spoil: Callable[[list[Manifest]], Any]
 ) -> None:
-    manifests = every_render(name, tmp_path)
+    manifests = rendered(name)
     spoil(manifests)
     assert list(getattr(policies, policy)(manifests))
 
@@ -111,18 +117,28 @@ def test_every_policy_has_a_mutant() -> None:
     assert {name for name, _, _ in MUTANTS} == {policy.__name__ for policy in policies.ALL}
 
 
-def test_keda_scales_as_the_plain_autoscaler_does(tmp_path: Path) -> None:
-    plain = next(of_kind(build("hpa", tmp_path), "HorizontalPodAutoscaler"))["spec"]
-    (keda,) = of_kind(overlay("multi-replica"), "ScaledObject")
+def test_keda_scales_as_the_plain_autoscaler_does() -> None:
+    plain = next(of_kind(rendered("hpa"), "HorizontalPodAutoscaler"))["spec"]
+    (keda,) = of_kind(rendered("multi-replica"), "ScaledObject")
     body = keda["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
     assert body == plain["behavior"]
     (trigger,) = keda["spec"]["triggers"]
-    target = plain["metrics"][0]["pods"]["target"]["averageValue"]
+    (metric,) = plain["metrics"]
+    target = metric["external"]["target"]["averageValue"]
     assert float(trigger["metadata"]["threshold"]) == float(target.removesuffix("m")) / 1000
+
+
+def test_the_metrics_adapter_serves_what_the_plain_autoscaler_asks_for() -> None:
+    (metric,) = next(of_kind(rendered("hpa"), "HorizontalPodAutoscaler"))["spec"]["metrics"]
+    values = KUSTOMIZE / "components" / "hpa" / "metrics-adapter.yaml"
+    (rule,) = yaml.safe_load(values.read_text(encoding="utf-8"))["rules"]["external"]
+    assert rule["name"]["as"] == metric["external"]["metric"]["name"]
+    (keda,) = of_kind(rendered("multi-replica"), "ScaledObject")
+    assert rule["seriesQuery"] in keda["spec"]["triggers"][0]["metadata"]["query"]
 
 
 def test_a_container_s_name_is_not_used_twice() -> None:
     for name in OVERLAYS:
-        for _, template in pods(overlay(name)):
+        for _, template in pods(rendered(name)):
             names = [c["name"] for c in containers(template)]
             assert len(names) == len({*names})
