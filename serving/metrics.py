@@ -11,6 +11,7 @@ from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from serving.lora_info import LoraInfo
 from serving.series import LABEL_NAMES, Instrument, Labels, Roster
 
 # Requests that no adapter answered: refused, or malformed.
@@ -81,6 +82,8 @@ class Metrics:
         self.saturation = self._gauge(
             "saturation", "Demand over capacity: 0 idle, 1 full, above 1 with a queue."
         )
+        self.lora_info = LoraInfo()
+        registry.register(self.lora_info)
         self._engines: dict[int, dict[Gauge, float]] = {}
 
     def note_engine(self, engine: int, values: dict[Gauge, float]) -> None:

@@ -73,9 +73,10 @@ class RunningServer:
         return answer.choices[0].message.content
 
     def samples(self, *names: str) -> list[Sample]:
-        """Return the samples of these metrics, all of one moment."""
+        """Return the samples of these metrics, or of all, of one moment."""
         families = text_string_to_metric_families(httpx.get(f"{self.url}/metrics").text)
-        return [sample for family in families for sample in family.samples if sample.name in names]
+        samples = (sample for family in families for sample in family.samples)
+        return [sample for sample in samples if not names or sample.name in names]
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of the samples of one metric that carry these labels."""
