@@ -6,8 +6,10 @@
 PYTHON ?= $(or $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done),python3)
 BIN := .venv/bin
 UV ?= $(BIN)/uv
+LOCK := $(UV) pip compile $(if $(UPGRADE),--upgrade) --quiet --generate-hashes --only-binary :all: \
+  --python-version 3.11 --python-platform x86_64-manylinux_2_31 --custom-compile-command "make lock"
 FULL_TIER := engine or train or slow
-CODE := $(wildcard adapters serving training loadtests tests dragoman.py requirements/*.py)
+CODE := $(wildcard adapters serving training loadtests tests dragoman.py requirements/*.py deploy/*/*.py)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,12 +43,18 @@ type: setup ## mypy, strict
 bench: setup ## serving beside plain vLLM, answers under churn, training beside TRL (ARGS=--quick): .bench/*.json
 	@$(BIN)/python -m loadtests.bench $(ARGS)
 
-lock: ## resolve requirements/cpu.txt anew, keeping pins that still fit (UPGRADE=1: newest of all)
+lock: ## resolve requirements/*.txt anew, keeping pins that still fit (UPGRADE=1: newest of all)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: run make setup, or give UV=/path"; exit 1; }
-	$(UV) pip compile pyproject.toml requirements/cpu.in --output-file requirements/cpu.txt \
-	  --extra cpu --extra train --extra demo --extra dev $(if $(UPGRADE),--upgrade) \
-	  --python-version 3.11 --python-platform x86_64-manylinux_2_31 --only-binary :all: \
-	  --generate-hashes --custom-compile-command "make lock" --quiet
+	@$(LOCK) pyproject.toml requirements/cpu.in --extra cpu --extra train --extra demo --extra dev \
+	  --output-file requirements/cpu.txt
+	@$(LOCK) requirements/build.in --no-config --output-file requirements/build.txt
+	@$(LOCK) pyproject.toml requirements/cpu.in --extra cpu --constraint requirements/cpu.txt \
+	  --output-file requirements/serving-cpu.txt
+	@$(LOCK) pyproject.toml requirements/cpu.in --extra train --extra demo \
+	  --constraint requirements/cpu.txt --output-file requirements/training-cpu.txt
+	@$(LOCK) pyproject.toml --no-config --extra gpu --output-file requirements/serving-gpu.txt
+	@$(LOCK) pyproject.toml --no-config --extra train --extra demo \
+	  --constraint requirements/serving-gpu.txt --output-file requirements/training-gpu.txt
 
 clean: ## remove what the other targets made; the next one sets up anew
 	rm -rf .venv .demo .bench dist __pycache__ .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
