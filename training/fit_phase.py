@@ -10,7 +10,7 @@ from adapters.manifest import Conversion
 from training import prepare
 from training.fit import ranks
 from training.fit.dev_texts import dev_texts_of
-from training.fit.result import FitResult, OnProgress
+from training.fit.result import FitProgress, FitResult, OnProgress
 from training.hardware import hardware
 from training.methods.conversion import check_conversion, told
 from training.objective import PreferenceObjective
@@ -30,7 +30,13 @@ def fit_phase(this: Run, data: prepare.Prepared) -> FitResult:
         conversion = Conversion(**converted) if converted else None
         body |= {"adapter_folder": this.folder.adapter, "conversion": conversion}
         return _checked(this, FitResult(**body))
-    with fit_progress() as on_progress:
+    with fit_progress() as show:
+
+        def on_progress(where: FitProgress) -> None:
+            show(where)
+            if this.options.on_step is not None:
+                this.options.on_step(where)
+
         fitted = fit_together(this, data, on_progress)
     conversion = fitted.conversion
     body = dataclasses.asdict(fitted) | {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from adapters.base_model import BaseModelRef
 from training.fit import ranks
+from training.fit.result import OnProgress
 from training.recipe import Recipe
 from training.run_folder import RunFolder
 from training.run_log import RunLog
@@ -22,6 +23,7 @@ class Options:
     publish: bool = False
     force: bool = False
     allow_memory: bool = False
+    on_step: OnProgress | None = None  # told of each step of the fit
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,10 @@ def train(
     allow_memory: Annotated[
         bool, typer.Option("--allow-memory", help="Start even if the memory looks too small.")
     ] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="[HOST:]PORT", help="Show progress to Prometheus on /metrics there."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train, evaluate and, with --publish, publish the adapter of a recipe.
@@ -73,11 +77,16 @@ def train(
 
     Example: dragoman train jupyter-en-fr --publish
     """
+    from training.exporter import exported, parse_address
     from training.recipe import Recipe
 
     changes = [*(overrides or ()), *([f"schedule.max_steps={max_steps}"] if max_steps else ())]
     if force and not publish:
         raise typer.BadParameter("--force only means something together with --publish")
+    try:
+        address = parse_address(metrics) if metrics else None
+    except ValueError as error:
+        raise typer.BadParameter(f"--metrics: {error}") from None
     # Read before the start below, so that a broken recipe is told at once.
     config = Recipe.load(recipe, overrides=changes, folder=data)
     if plan:
@@ -92,11 +101,12 @@ def train(
     from training.pipeline import follow, run
     from training.run import Options
 
-    options = Options(
-        out=out, resume=resume, publish=publish, force=force, allow_memory=allow_memory
-    )
     try:
-        with ranks.joined():
+        with ranks.joined(), exported(None if ranks.rank() else address, str(config.id)) as on_step:
+            options = Options(
+                out=out, resume=resume, publish=publish, force=force,
+                allow_memory=allow_memory, on_step=on_step,
+            )  # fmt: skip
             if ranks.rank() > 0:
                 follow(config, options)
                 return

@@ -224,7 +224,46 @@ ADAPTER: Final = page(
     },
 )  # fmt: skip
 
-DASHBOARDS: Final = {"fleet.json": FLEET, "adapter.json": ADAPTER}
+
+def progress(title: str, unit: str, metric: str, *, why: str = "") -> Panel:
+    """Return a graph of one figure of runs of training."""
+    query = f"dragoman_training_{metric}{{{_ADAPTER}}}"
+    return graph(title, unit, {"{{adapter}}": query}, why=why)
+
+
+_RUNS: Final = f'{_NS}, job=~".*dragoman.*"'
+_MEMORY: Final = f"process_resident_memory_bytes{{{_RUNS}}}"
+_PROCESSOR: Final = f"rate(process_cpu_seconds_total{{{_RUNS}}}[5m])"
+_DONE: Final = f"dragoman_training_step{{{_ADAPTER}}} / dragoman_training_steps{{{_ADAPTER}}}"
+TRAINING: Final = page(
+    "dragoman-training",
+    "Dragoman: training",
+    {
+        "namespace": "label_values(dragoman_training_step, namespace)",
+        "adapter": "label_values(dragoman_training_step, adapter)",
+    },
+    {
+        "Progress": [
+            graph("Done", "percentunit", {"{{adapter}}": _DONE}),
+            progress("Speed", "short", "tokens_per_second", why="Tokens a second, no padding."),
+            progress("Tokens seen", "short", "tokens"),
+        ],
+        "Quality": [
+            progress("Loss", "short", "loss"),
+            progress(
+                "Loss on dev", "short", "dev_loss",
+                why="Where it rises while the loss falls, fewer epochs would have done.",
+            ),
+            progress("chrF++ on dev", "short", "dev_chrf", why="With early stopping by chrF++."),
+        ],
+        "Machine": [
+            graph("Memory", "bytes", {"{{instance}}": _MEMORY}),
+            graph("Processor", "percentunit", {"{{instance}}": _PROCESSOR}, why="1 is one core."),
+        ],
+    },
+)  # fmt: skip
+
+DASHBOARDS: Final = {"fleet.json": FLEET, "adapter.json": ADAPTER, "training.json": TRAINING}
 
 
 def text_of(made: dashboard.Dashboard) -> str:
