@@ -7,6 +7,7 @@ python -m loadtests.autoscaling.scenarios --start-s 240      with pods that take
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import sys
@@ -43,6 +44,7 @@ def shipped() -> Autoscaler:
     )
 
 
+@functools.cache
 def traces(seed: int = 0) -> dict[str, list[float]]:
     """Return arrival times by the trace's name: two synthetic hours each, and what was recorded."""
     return {

@@ -10,8 +10,6 @@ from typing import Any, Final
 import jsonschema
 import kubernetes_validate
 import yaml
-from cloudcoil.models.keda import v1alpha1 as keda
-from cloudcoil.models.prometheus_operator import v1 as prometheus
 
 from tests.deploy.rendered import Manifest
 
@@ -19,11 +17,13 @@ KUBERNETES: Final = "1.37"
 _EXTENSIONS: Final[dict[str, Any]] = yaml.safe_load(
     Path(__file__).with_name("extensions.yaml").read_text(encoding="utf-8")
 )
-_MODELS: Final[dict[str, Any]] = {
-    "keda.sh/v1alpha1 ScaledObject": keda.ScaledObject,
-    "monitoring.coreos.com/v1 PodMonitor": prometheus.PodMonitor,
-    "monitoring.coreos.com/v1 PrometheusRule": prometheus.PrometheusRule,
-}
+_MODELLED: Final = frozenset(
+    {
+        "keda.sh/v1alpha1 ScaledObject",
+        "monitoring.coreos.com/v1 PodMonitor",
+        "monitoring.coreos.com/v1 PrometheusRule",
+    }
+)
 # Newer than the models' KEDA 2.16: https://keda.sh/docs/latest/reference/scaledobject-spec
 _FALLBACK: Final = {
     "enum": ["static", *(f"currentReplicas{suffix}" for suffix in ("", "IfHigher", "IfLower"))]
@@ -44,8 +44,8 @@ _METADATA: Final = {
 def faults(manifest: Manifest) -> Iterator[str]:
     """Yield what the reader of this manifest would refuse, or silently drop."""
     kind = f"{manifest['apiVersion']} {manifest['kind']}"
-    if kind in _MODELS or kind in _EXTENSIONS:
-        schema = _modelled(kind) if kind in _MODELS else _extension(kind)
+    if kind in _MODELLED or kind in _EXTENSIONS:
+        schema = _modelled(kind) if kind in _MODELLED else _extension(kind)
         for error in jsonschema.Draft202012Validator(schema).iter_errors(manifest):
             yield f"{kind} {manifest['metadata']['name']}: {error.json_path}: {error.message}"
         if kind.endswith("TrainingRuntime"):
@@ -65,7 +65,13 @@ def faults(manifest: Manifest) -> Iterator[str]:
 @functools.cache
 def _modelled(kind: str) -> dict[str, Any]:
     """Return the JSON Schema of a published model, closed: its own lets unknown keys pass."""
-    schema: dict[str, Any] = _MODELS[kind].model_json_schema(by_alias=True)
+    # Thousands of classes: two seconds, which not every collection of tests shall take.
+    from cloudcoil.models.keda import v1alpha1 as keda
+    from cloudcoil.models.prometheus_operator import v1 as prometheus
+
+    models: Any = keda if kind.startswith("keda.sh") else prometheus
+    model = getattr(models, kind.rpartition(" ")[2])
+    schema: dict[str, Any] = model.model_json_schema(by_alias=True)
     definitions = schema["$defs"]
     if kind.startswith("keda.sh"):
         definitions["Fallback"]["properties"]["behavior"] = _FALLBACK

@@ -20,6 +20,8 @@ from tests.deploy.rendered import (
     rendered,
 )  # fmt: skip
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", [*OVERLAYS, *BUILDS])
 @pytest.mark.parametrize("policy", policies.ALL, ids=lambda p: p.__name__)

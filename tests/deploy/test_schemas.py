@@ -10,6 +10,8 @@ import pytest
 from tests.deploy.rendered import BUILDS, OVERLAYS, Manifest, of_kind, rendered
 from tests.deploy.schemas import faults
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", [*OVERLAYS, *BUILDS])
 def test_manifests_hold_to_their_schemas(name: str) -> None:

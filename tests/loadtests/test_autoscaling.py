@@ -12,7 +12,6 @@ from loadtests.autoscaling.hpa import Autoscaler, Direction, Policy
 from loadtests.autoscaling.scenarios import play, shipped, traces
 from loadtests.autoscaling.traces import SYNTHETIC
 
-TRACES = traces()
 # Their load rises no faster than pods start, so that nobody may have to wait.
 SLOW = {"steady", "step down", "day", "noisy day"}
 
@@ -20,7 +19,7 @@ SLOW = {"steady", "step down", "day", "noisy day"}
 @pytest.mark.parametrize("name", SYNTHETIC)
 def test_a_trace_is_followed_without_overshoot_or_flapping(name: str) -> None:
     kind = PodKind()
-    outcome = play(TRACES[name], kind)
+    outcome = play(traces()[name], kind)
     assert outcome.reversals() <= 1
     assert outcome.overshoot() <= 1
     if name in SLOW:
@@ -30,11 +29,11 @@ def test_a_trace_is_followed_without_overshoot_or_flapping(name: str) -> None:
 
 
 def test_scaling_by_the_queue_would_overshoot() -> None:
-    assert play(TRACES["step up"], PodKind(), Queued).overshoot() >= 3
+    assert play(traces()["step up"], PodKind(), Queued).overshoot() >= 3
 
 
 def test_a_day_takes_fewer_pods_than_its_peak_all_day() -> None:
-    outcome = play(TRACES["day"], PodKind())
+    outcome = play(traces()["day"], PodKind())
     assert outcome.pod_hours() < 0.75 * max(outcome.wanted) * len(outcome.wanted) / 3600
 
 
