@@ -3,6 +3,7 @@
 python -m loadtests.bench                              all three; .bench/*.json
 python -m loadtests.bench serving                      one of them
 python -m loadtests.bench methods                      only when named: an hour
+python -m loadtests.bench autoscaling                  only when named: a simulation, ten seconds
 python -m loadtests.bench serving --quick --part stall
 """
 
@@ -45,6 +46,8 @@ def main() -> int:
             failed = [*failed, "churn"]
         if "training" in which:
             subprocess.run([sys.executable, "-m", "loadtests.bench_training"], check=True)
+        if "autoscaling" in which:
+            subprocess.run([sys.executable, "-m", "loadtests.autoscaling.scenarios"], check=True)
         if "methods" in which:
             subprocess.run([sys.executable, "-m", "loadtests.bench_methods"], check=True)
     except (subprocess.CalledProcessError, ServerFailed) as error:
@@ -64,7 +67,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     usual = ("serving", "churn", "training")
-    choices = (*usual, "methods")
+    choices = (*usual, "methods", "autoscaling")
     parser.add_argument("which", nargs="*", default=[*usual], help=f"of {', '.join(choices)}")
     parser.add_argument(
         "--quick",
