@@ -30,7 +30,9 @@ class SaturationLogger(StatLoggerBase):
         running = sum(n > 0 for n in scheduler_stats.running_lora_adapters.values())
         waiting = scheduler_stats.num_skipped_waiting_reqs
         process_metrics().lora_info.note(
-            self._slots, scheduler_stats.running_lora_adapters, scheduler_stats.waiting_lora_adapters
+            self._slots,
+            scheduler_stats.running_lora_adapters,
+            scheduler_stats.waiting_lora_adapters,
         )
         self._publish(running, waiting, saturation(scheduler_stats, seats=self._seats))
 

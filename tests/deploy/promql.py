@@ -92,7 +92,7 @@ def picker() -> set[str]:
 def _uses(node: Any, needed: frozenset[str]) -> Iterator[Use]:
     if isinstance(node, promql.VectorSelector):
         matched = {m.name for m in node.matchers.matchers}
-        yield Use(node.name, needed | matched)
+        yield Use(str(node.name), needed | matched)
         return
     modifier = getattr(node, "modifier", None)
     if isinstance(node, promql.AggregateExpr) and modifier is not None:

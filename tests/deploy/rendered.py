@@ -30,7 +30,7 @@ Manifest = dict[str, Any]
 @functools.cache
 def _render(folder: Path) -> tuple[Manifest, ...]:
     kubectl = Path(sys.executable).parent / "kubectl"
-    command = [kubectl, "kustomize", folder]
+    command = [str(kubectl), "kustomize", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr  # warnings of deprecated fields

@@ -62,9 +62,8 @@ def test_a_dragoman_command_works(
     registry = FileRegistry(tmp_path / "registry")
     fakes.write_base(tmp_path / "home" / "bases" / "tiny")
     for seed in range(3):
-        folder = fakes.write_lora(tmp_path / f"lora-{seed}", seed=seed)
-        registry.publish(fakes.contract(folder), folder)
-    registry.set_alias(fakes.contract(folder).id, "stable", 2)
+        published = fakes.publish(registry, seed=seed)
+        registry.set_alias(published.manifest.id, "stable", min(2, published.manifest.version))
     monkeypatch.setenv("DRAGOMAN_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DRAGOMAN_REGISTRY", str(registry.root))
     typed = command.replace("ID@N", "ui-en-fr@3").replace("ID", "ui-en-fr")

@@ -42,7 +42,8 @@ def test_rules_do_what_their_tests_say(part: str) -> None:
 
 def test_every_alert_fires_in_one_test_and_is_silent_in_another() -> None:
     tests = yaml.safe_load((RULES / "tests" / "alerts.yaml").read_text(encoding="utf-8"))["tests"]
-    fires, silent = set(), set()
+    fires: set[str] = set()
+    silent: set[str] = set()
     for test in tests:
         # Series of `fine` stand beside those of `bad`; promtool allows no alert but those named.
         beside = any("fine" in series["series"] for series in test["input_series"])
@@ -79,7 +80,7 @@ def test_the_simulation_reads_the_rule_as_prometheus_does(tmp_path: Path) -> Non
     rule = Demand()
     for i, (full, came, went) in enumerate(zip(saturation, arrivals, ended, strict=True)):
         rule.note(Scrape(15.0 * i, min(full, 1), full, came, went))
-    series = {
+    series: dict[str, list[Any]] = {
         "dragoman_saturation": saturation,
         "dragoman_arrivals_total": arrivals,
         "dragoman_requests_total": ended,
