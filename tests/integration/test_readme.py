@@ -30,6 +30,7 @@ ELSEWHERE = {
     "dragoman train docs-en-ja --data k8s-docs": "as the one before",
     "dragoman train docs-en-zh --data k8s-docs": "as the one before",
     "torchrun --nproc-per-node 2 -m dragoman train jupyter-en-fr": "test_torchrun.py",
+    "kubectl kustomize deploy/kustomize/overlays/local-cpu": "tests/deploy renders every overlay",
     ". .venv/bin/activate": "the interpreter that runs this",
 }
 LIGHT = {

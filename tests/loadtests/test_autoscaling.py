@@ -16,6 +16,7 @@ from loadtests.autoscaling.traces import SYNTHETIC
 SLOW = {"steady", "step down", "day", "noisy day"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SYNTHETIC)
 def test_a_trace_is_followed_without_overshoot_or_flapping(name: str) -> None:
     kind = PodKind()
@@ -28,10 +29,12 @@ def test_a_trace_is_followed_without_overshoot_or_flapping(name: str) -> None:
     assert outcome.late_for_s() <= kind.start_s + 30
 
 
+@pytest.mark.slow
 def test_scaling_by_the_queue_would_overshoot() -> None:
     assert play(traces()["step up"], PodKind(), Queued).overshoot() >= 3
 
 
+@pytest.mark.slow
 def test_a_day_takes_fewer_pods_than_its_peak_all_day() -> None:
     outcome = play(traces()["day"], PodKind())
     assert outcome.pod_hours() < 0.75 * max(outcome.wanted) * len(outcome.wanted) / 3600
