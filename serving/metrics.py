@@ -82,6 +82,9 @@ class Metrics:
         self.saturation = self._gauge(
             "saturation", "Demand over capacity: 0 idle, 1 full, above 1 with a queue."
         )
+        self.utilization = self._gauge(
+            "utilization", "Throughput as a share of a full batch's; 1 while a request waits."
+        )
         self.lora_info = LoraInfo()
         registry.register(self.lora_info)
         self._engines: dict[int, dict[Gauge, float]] = {}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import Any
 
 from serving import markers
 from serving.metrics import process_metrics
 from serving.settings import handed_over
+from serving.step_times import StepTimes
 from serving.vllm_compat import StatLoggerBase
 
 
 class SaturationLogger(StatLoggerBase):
-    """Publishes the figure that autoscalers read, dragoman_saturation, and what is behind it."""
+    """Publishes the figures that autoscalers read, and what is behind them."""
 
     def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
         """Note the engine's capacity; inert in a vLLM that is not ours."""
@@ -19,28 +22,51 @@ class SaturationLogger(StatLoggerBase):
         lora = vllm_config.lora_config
         self._slots = lora.max_loras if lora is not None else 0
         self._engine = engine_index
+        self._times = StepTimes()
+        # Of several API processes each sees some of the steps, and no time between two of them.
+        self._sees_all = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+        self._last = (0.0, 0)
         if handed_over() is not None:
             markers.set_marker("stats")
 
-    def record(self, scheduler_stats: Any, *_: Any, **__: Any) -> None:
+    def record(self, scheduler_stats: Any, iteration_stats: Any = None, *_: Any, **__: Any) -> None:
         """Take in one step's statistics."""
         if scheduler_stats is None:
             return
+        stats = scheduler_stats
         # Every adapter with a request stands there, those that run none with a 0.
-        running = sum(n > 0 for n in scheduler_stats.running_lora_adapters.values())
-        waiting = scheduler_stats.num_skipped_waiting_reqs
+        adapters = sum(n > 0 for n in stats.running_lora_adapters.values())
         process_metrics().lora_info.note(
-            self._slots,
-            scheduler_stats.running_lora_adapters,
-            scheduler_stats.waiting_lora_adapters,
+            self._slots, stats.running_lora_adapters, stats.waiting_lora_adapters
         )
-        self._publish(running, waiting, saturation(scheduler_stats, seats=self._seats))
+        self._time(stats, iteration_stats)
+        waits = stats.num_waiting_reqs + stats.num_skipped_waiting_reqs
+        self._publish(
+            adapters,
+            stats.num_skipped_waiting_reqs,
+            saturation(stats, seats=self._seats),
+            1.0 if waits else self._times.share(stats.num_running_reqs, self._room(stats)),
+        )
 
     def log_engine_initialized(self) -> None:
         """Count the engine as idle from its start."""
-        self._publish(0, 0, 0.0)
+        self._publish(0, 0, 0.0, 0.0)
 
-    def _publish(self, running: int, waiting: int, demand: float) -> None:
+    def _time(self, stats: Any, iteration_stats: Any) -> None:
+        """Learn from the step, if all that ran in it made one token each."""
+        now = time.monotonic()
+        before, ran = self._last
+        decoded = iteration_stats is not None and not iteration_stats.num_prompt_tokens
+        if self._sees_all and decoded and ran:
+            self._times.note(ran, now - before)
+        self._last = (now, stats.num_running_reqs)
+
+    def _room(self, stats: Any) -> float:
+        """Return how many requests like those that run would fill the batch or the KV cache."""
+        taken = max(stats.num_running_reqs / self._seats, stats.kv_cache_usage)
+        return float(stats.num_running_reqs / taken) if taken else float(self._seats)
+
+    def _publish(self, running: int, waiting: int, demand: float, share: float) -> None:
         metrics = process_metrics()
         metrics.note_engine(
             self._engine,
@@ -49,6 +75,7 @@ class SaturationLogger(StatLoggerBase):
                 metrics.running_adapters: running,
                 metrics.waiting_for_slots: waiting,
                 metrics.saturation: demand,
+                metrics.utilization: share,
             },
         )
 

@@ -117,6 +117,11 @@ FLEET: Final = page(
                 why="Demand over capacity: 1 is full, above that somebody waits.", limit=1,
             ),
             graph(
+                "Utilization by pod", "percentunit",
+                {"{{instance}}": f"dragoman_utilization{{{_NS}}}"},
+                why="Throughput as a share of a full batch's: what pods are added by.", limit=1,
+            ),
+            graph(
                 "Pods", "short",
                 {
                     "scraped": f"count(dragoman_saturation{{{_NS}}})",

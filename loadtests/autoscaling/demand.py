@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 SCRAPE_S: Final = 15.0
@@ -12,10 +12,11 @@ WINDOW_S: Final = 120.0
 
 @dataclass(frozen=True)
 class Scrape:
-    """All pods at one moment; `use` is the sum of min(dragoman_saturation, 1) over them."""
+    """All pods at one moment."""
 
     at_s: float
-    use: float
+    use: float  # dragoman_utilization, summed: each at most 1
+    seats: float  # in use, over seats of a pod
     asked: float  # dragoman_saturation, summed: queues count
     arrivals: int  # dragoman_arrivals_total, summed
     ended: int  # dragoman_requests_total, summed
@@ -34,8 +35,8 @@ class Signal(Protocol):
 class Demand:
     """The recording rule dragoman:demand:pods (deploy/prometheus/recording.yaml), in Python.
 
-    Pods in use, times how many requests came for each that ended. With room to spare the two are
-    equal and the use is the demand. With none, the use can only say `full`, while requests that
+    Throughput in use, times how many requests came for each that ended. With room to spare the two
+    are equal and the use is the demand. With none, the use can only say `full`, while requests that
     come and requests that end differ by exactly what is missing, however long the queue is already.
     """
 
@@ -69,3 +70,11 @@ class Queued:
     def pods(self) -> float:
         """Return the pods that would seat everybody at once."""
         return sum(s.asked for s in self._scrapes) / len(self._scrapes)
+
+
+class Seats(Demand):
+    """Demand with seats in use for throughput in use: as if a batch slowed its requests down."""
+
+    def note(self, scrape: Scrape) -> None:
+        """Take in one scrape of all pods."""
+        super().note(replace(scrape, use=scrape.seats))

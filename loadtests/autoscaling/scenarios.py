@@ -18,7 +18,7 @@ from typing import Any, Final
 import yaml
 
 from loadtests.autoscaling.cluster import PodKind, run
-from loadtests.autoscaling.demand import Demand, Queued, Signal
+from loadtests.autoscaling.demand import Demand, Queued, Seats, Signal
 from loadtests.autoscaling.hpa import Autoscaler, Direction
 from loadtests.autoscaling.outcome import Outcome
 from loadtests.autoscaling.traces import SYNTHETIC, poisson
@@ -26,7 +26,7 @@ from loadtests.autoscaling.traces import SYNTHETIC, poisson
 HPA: Final = Path(__file__).resolve().parents[2] / "deploy/kustomize/components/hpa/hpa.yaml"
 OUT: Final = Path(".bench/autoscaling.json")
 PLOT: Final = Path("docs/images/autoscaling.svg")
-SIGNALS: Final[dict[str, type[Signal]]] = {"demand": Demand, "queue": Queued}
+SIGNALS: Final[dict[str, type[Signal]]] = {"demand": Demand, "seats": Seats, "queue": Queued}
 _SECONDS: Final = 7200.0
 _MOST_PER_S: Final = 100.0
 

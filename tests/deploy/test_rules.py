@@ -74,14 +74,14 @@ def test_no_runbook_is_of_an_alert_that_is_gone() -> None:
 
 
 def test_the_simulation_reads_the_rule_as_prometheus_does(tmp_path: Path) -> None:
-    saturation = [0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 4.0, 6.5, 9.0, 8.0, 7.0, 6.0]
+    utilization = [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 1.0]
     arrivals = [0, 20, 50, 90, 140, 200, 270, 350, 440, 500, 550, 600]
     ended = [0, 18, 45, 75, 105, 135, 165, 195, 225, 255, 285, 315]
     rule = Demand()
-    for i, (full, came, went) in enumerate(zip(saturation, arrivals, ended, strict=True)):
-        rule.note(Scrape(15.0 * i, min(full, 1), full, came, went))
+    for i, (full, came, went) in enumerate(zip(utilization, arrivals, ended, strict=True)):
+        rule.note(Scrape(15.0 * i, full, full, full, came, went))
     series: dict[str, list[Any]] = {
-        "dragoman_saturation": saturation,
+        "dragoman_utilization": utilization,
         "dragoman_arrivals_total": arrivals,
         "dragoman_requests_total": ended,
     }
@@ -95,7 +95,7 @@ def test_the_simulation_reads_the_rule_as_prometheus_does(tmp_path: Path) -> Non
             {
                 # Prometheus extrapolates counters to the ends of the window, by a few hundredths.
                 "expr": f"abs(sum(dragoman:demand:pods) / {rule.pods()} - 1) < bool 0.03",
-                "eval_time": f"{15 * (len(saturation) - 1)}s",
+                "eval_time": f"{15 * (len(utilization) - 1)}s",
                 "exp_samples": [{"value": 1}],
             }
         ],

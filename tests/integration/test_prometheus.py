@@ -109,7 +109,7 @@ class Prometheus:
 def small(tiny_base: Path, tmp_path: Path) -> Iterator[RunningServer]:
     """A server that few requests fill."""
     registry = tmp_path / "registry"
-    more = ("--", "--max-num-seqs", str(SEATS), "--served-model-name", "tiny")
+    more = ("--", "--max-num-seqs", str(SEATS), "--served-model-name", "tiny", "--enforce-eager")
     running = start_server(registry, tmp_path / "server.log", *more, base=str(tiny_base))
     try:
         yield running
@@ -219,10 +219,12 @@ def test_a_load_is_worth_the_pods_that_it_fills(
 ) -> None:
     demand = "sum(dragoman:demand:pods)"
     assert replicas(prometheus) == 0
-    with load(small) as half:
-        half.streams(SEATS // 2)
+    rate = f"sum(rate(dragoman_requests_total[{WINDOW_S}s]))"
+    with load(small) as few:
+        few.streams(SEATS // 4)
         time.sleep(WINDOW_S + 5)
-        assert 0.2 < prometheus.value(demand) < 0.7  # less than half while clients think
+        share, per_s_of_few = prometheus.value(demand), prometheus.value(rate)
+        assert 0.1 < share < 0.7
         assert replicas(prometheus) == 1
     with load(small) as full:
         full.streams(2 * SEATS)
@@ -230,7 +232,9 @@ def test_a_load_is_worth_the_pods_that_it_fills(
         # Somebody always waits, and as many come as are answered.
         assert prometheus.value(demand) == pytest.approx(1, abs=0.15)
         assert replicas(prometheus) == 2
-        per_s = prometheus.value(f"sum(rate(dragoman_requests_total[{WINDOW_S}s]))")
+        per_s = prometheus.value(rate)
+    # What the server took for its share of the throughput, before it ever was full.
+    assert share == pytest.approx(per_s_of_few / per_s, abs=0.2)
     with load(small) as over:
         over.arrive(2 * per_s, 5)
         before = [small.metric(f"dragoman_{name}_total") for name in ("arrivals", "requests")]

@@ -29,6 +29,7 @@ LABELLED = {
 }
 PLAIN = {
     "dragoman_saturation",
+    "dragoman_utilization",
     "dragoman_lora_slots",
     "dragoman_lora_running",
     "dragoman_lora_waiting",
