@@ -88,6 +88,8 @@ def mend(folder: Path, facts: TokenizerFacts) -> dict[str, Any]:
     )
     if facts.add_bos:
         _add_bos(folder / "tokenizer.json", facts.bos_token)
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod(0o644)  # written for its owner alone; a server may be somebody else
     return {
         "chat_template": template,
         "bos_token": facts.bos_token,

@@ -154,6 +154,15 @@ def test_a_template_inside_the_gguf_is_kept(tmp_path: Path) -> None:
     assert json.loads((folder / "tokenizer.json").read_text())["post_processor"] is None
 
 
+def test_weights_may_be_read_by_a_server_that_is_another_user(tmp_path: Path) -> None:
+    folder = fakes.write_base(tmp_path / "tiny")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(b"")
+    weights.chmod(0o600)
+    gguf.mend(folder, TokenizerFacts("<bos>", "<eos>", False, (1,), None))
+    assert weights.stat().st_mode & 0o777 == 0o644
+
+
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(BaseModelNotFound, match="gemma3-270m, smollm2-135m"):
         fetch("gemma4", root=tmp_path)
