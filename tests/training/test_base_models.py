@@ -159,7 +159,7 @@ def test_weights_may_be_read_by_a_server_that_is_another_user(tmp_path: Path) ->
     weights = folder / "model.safetensors"
     weights.write_bytes(b"")
     weights.chmod(0o600)
-    gguf.mend(folder, TokenizerFacts("<bos>", "<eos>", False, (1,), None))
+    gguf.mend(folder, TokenizerFacts("<bos>", "<eos>", False, (1,), "{{ messages }}"))
     assert weights.stat().st_mode & 0o777 == 0o644
 
 
