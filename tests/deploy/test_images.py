@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from tests.deploy.clean_root import Builder, StepFailed
 from tests.deploy.dockerfile import Context, Copy, Run, parse
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.deploy
 ROOT: Final = Path(__file__).resolve().parents[2]
 PATH: Final = ROOT / "deploy" / "images" / "Dockerfile"
 DOCKERFILE: Final = parse(PATH, {"DEBIAN_DIGEST": "sha256:0"})

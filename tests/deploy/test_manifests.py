@@ -20,7 +20,7 @@ from tests.deploy.rendered import (
     rendered,
 )  # fmt: skip
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.deploy
 
 
 @pytest.mark.parametrize("name", [*OVERLAYS, *BUILDS])

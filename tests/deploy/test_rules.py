@@ -13,7 +13,7 @@ import yaml
 from loadtests.autoscaling.demand import Demand, Scrape
 from tests.deploy.programs import debian_program
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.deploy
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 RULES: Final = ROOT / "deploy" / "prometheus"
