@@ -16,10 +16,10 @@ _LONGEST_S: Final = 5.0
 class StepTimes:
     """A line through the times of steps: one request in the batch, and each one more.
 
-    A batch makes a step slower, but far less than in proportion: on two cores half a batch gives
-    two thirds of a full one's throughput. So seats in use are not the share of the capacity that
-    is used, and an autoscaler that takes them for it adds a pod, sees the use fall by more than it
-    reckoned with, takes the pod away, and so on.
+    A batch makes a step slower, but far less than in proportion: on two cores half a batch
+    gives three quarters of a full one's throughput. So seats in use are not the share of the
+    capacity that is used, and an autoscaler that takes them for it adds a pod, sees the use
+    fall by more than it reckoned with, takes the pod away, and so on.
     """
 
     def __init__(self) -> None:

@@ -46,7 +46,7 @@ def shipped() -> Autoscaler:
 
 @functools.cache
 def traces(seed: int = 0) -> dict[str, list[float]]:
-    """Return arrival times by the trace's name: two synthetic hours each, and what was recorded."""
+    """Return arrival times by the trace's name, two synthetic hours each."""
     return {
         name: list(poisson(rate, seconds=_SECONDS, most=_MOST_PER_S, seed=seed))
         for name, rate in SYNTHETIC.items()

@@ -6,13 +6,13 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import promql_parser as promql
 import yaml
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+from tests.deploy.rendered import ROOT
+
 _DEPLOY: Final = ROOT / "deploy"
 # What Prometheus itself adds to whatever it scrapes.
 OF_THE_TARGET: Final = frozenset({"namespace", "instance", "job", "pod"})

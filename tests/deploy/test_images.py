@@ -18,9 +18,9 @@ from packaging.utils import canonicalize_name
 
 from tests.deploy.clean_root import Builder, StepFailed
 from tests.deploy.dockerfile import Context, Copy, Run, parse
+from tests.deploy.rendered import ROOT
 
 pytestmark = pytest.mark.deploy
-ROOT: Final = Path(__file__).resolve().parents[2]
 PATH: Final = ROOT / "deploy" / "images" / "Dockerfile"
 DOCKERFILE: Final = parse(PATH, {"DEBIAN_DIGEST": "sha256:0"})
 CONTEXT: Final = Context.of(PATH, ROOT)

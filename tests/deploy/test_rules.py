@@ -12,10 +12,10 @@ import yaml
 
 from loadtests.autoscaling.demand import Demand, Scrape
 from tests.deploy.programs import debian_program
+from tests.deploy.rendered import ROOT
 
 pytestmark = pytest.mark.deploy
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 RULES: Final = ROOT / "deploy" / "prometheus"
 ALERTS: Final = [
     rule

@@ -21,7 +21,7 @@ from prometheus_client.samples import Sample
 from loadtests.autoscaling.scenarios import shipped
 from tests.deploy import promql
 from tests.deploy.programs import debian_program
-from tests.integration.harness import WORDS, RunningServer, free_port, start_server
+from tests.integration.harness import ROOT, WORDS, RunningServer, free_port, start_server
 from training.exporter import RunMetrics
 from training.fit.result import FitProgress
 
@@ -120,7 +120,7 @@ def small(tiny_base: Path, tmp_path: Path) -> Iterator[RunningServer]:
 @pytest.fixture
 def prometheus(small: RunningServer, tmp_path: Path) -> Iterator[Prometheus]:
     program = debian_program("prometheus", "prometheus")
-    for path in (promql.ROOT / "deploy/prometheus").glob("*.yaml"):
+    for path in (ROOT / "deploy/prometheus").glob("*.yaml"):
         text = path.read_text(encoding="utf-8")
         for usual, shorter in SHORTER.items():
             text = text.replace(usual, shorter)

@@ -9,14 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.errors import TrainingFailed
+from loadtests.servers import free_port
 from training.exporter import exported, parse_address
 from training.fit.result import FitProgress
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def shown(port: int) -> dict[str, float]:
