@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import yaml
 
+from loadtests.autoscaling import recorded
 from loadtests.autoscaling.cluster import PodKind, run
 from loadtests.autoscaling.demand import Demand, Queued, Seats, Signal
 from loadtests.autoscaling.hpa import Autoscaler, Direction
@@ -46,11 +47,12 @@ def shipped() -> Autoscaler:
 
 @functools.cache
 def traces(seed: int = 0) -> dict[str, list[float]]:
-    """Return arrival times by the trace's name, two synthetic hours each."""
-    return {
+    """Return arrival times by the trace's name: two synthetic hours each, and what was recorded."""
+    made = {
         name: list(poisson(rate, seconds=_SECONDS, most=_MOST_PER_S, seed=seed))
         for name, rate in SYNTHETIC.items()
     }
+    return {**made, "recorded": recorded.arrivals()}
 
 
 def play(arrivals: Sequence[float], kind: PodKind, signal: type[Signal] = Demand) -> Outcome:
