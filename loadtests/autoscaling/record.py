@@ -21,6 +21,7 @@ from typing import Any, Final
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from adapters.console import note
 from loadtests import servers
 from loadtests.autoscaling.cluster import PodKind
 from loadtests.autoscaling.demand import SCRAPE_S
@@ -56,14 +57,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         launch = servers.dragoman(_BASE, Path(scratch, "registry"), flags)
         with servers.running(launch, Path(scratch, "server.log")) as server:
-            rows = asyncio.run(_load(server.url, kind.tokens))
-    body = {"start_s": round(server.start_s, 1), "rows": rows}
+            rows, failed = asyncio.run(_load(server.url, kind.tokens))
+    body = {"start_s": round(server.start_s, 1), "failed": failed, "rows": rows}
     arguments.out.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
-async def _load(url: str, tokens: int) -> list[dict[str, Any]]:
-    """Send requests as planned, answered or not; return a row a scrape."""
+async def _load(url: str, tokens: int) -> tuple[list[dict[str, Any]], int]:
+    """Send requests as planned, answered or not; return a row a scrape, and how many failed."""
     seconds = _STEP_S * len(STEPS)
     plan = poisson(lambda t: STEPS[int(t // _STEP_S)], seconds=seconds, most=max(STEPS))
     seeds = fresh_seeds()
@@ -82,8 +83,11 @@ async def _load(url: str, tokens: int) -> list[dict[str, Any]]:
             await asyncio.sleep(max(0.0, began + number * SCRAPE_S - time.perf_counter()))
             text = (await client.get("/metrics")).text
             rows.append({"at_s": number * SCRAPE_S, **_shown(text)})
-        await asyncio.gather(*asked)
-    return rows
+        ends = await asyncio.gather(*asked, return_exceptions=True)
+    failures = [end for end in ends if isinstance(end, BaseException)]
+    for failure in failures:
+        note(f"failed: {failure!r}")
+    return rows, len(failures)
 
 
 def _shown(text: str) -> dict[str, float]:

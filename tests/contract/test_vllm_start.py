@@ -182,3 +182,11 @@ def test_vllm_is_imported_in_one_file_only() -> None:
 def test_that_search_finds_an_import_wherever_it_stands(line: str) -> None:
     assert imports_vllm(line)
     assert not imports_vllm(line.replace("vllm", "vllmx"))
+
+
+def test_vllm_reads_the_variable_that_keeps_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm import envs
+
+    named = plan(ServingSettings(base="b"), Path("/base"), environment={}).environment
+    monkeypatch.setenv("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", named["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"])
+    assert envs.VLLM_HTTP_TIMEOUT_KEEP_ALIVE == 75

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import time
 from pathlib import Path
 
 import httpx
@@ -215,3 +217,17 @@ def test_metrics_count_by_adapter_and_version(server: RunningServer) -> None:
     assert server.metric("dragoman_adapter_loads_total", source="disk", **labels) >= 1
     assert 0 <= server.metric("dragoman_saturation") <= 1
     assert server.metric("vllm:generation_tokens_total") > 0, "vLLM's own metrics stay"
+
+
+def test_a_connection_outlives_what_clients_keep_idle(server: RunningServer) -> None:
+    """httpx drops one after 5 s, as vLLM does: who sends at that moment is sent nothing."""
+    address = httpx.URL(server.url)
+    connection = http.client.HTTPConnection(address.host, address.port or 80)
+    connection.request("GET", "/live")
+    connection.getresponse().read()
+    kept = connection.sock
+    time.sleep(6)
+    connection.request("GET", "/live")
+    assert connection.getresponse().status == httpx.codes.OK
+    assert connection.sock is kept
+    connection.close()
