@@ -8,7 +8,7 @@ BIN := .venv/bin
 UV ?= $(BIN)/uv
 LOCK := $(UV) pip compile $(if $(UPGRADE),--upgrade) --quiet --generate-hashes --only-binary :all: \
   --python-version 3.11 --python-platform x86_64-manylinux_2_31 --custom-compile-command "make lock"
-FULL_TIER := deploy or engine or train or slow
+FULL_TIER := engine or train or slow
 CODE := $(wildcard adapters serving training loadtests tests dragoman.py requirements/*.py deploy/*/*.py)
 
 help: ## this list
@@ -28,9 +28,9 @@ test: setup lint type test-unit test-full ## everything: lint, types, fast tier,
 test-unit: setup ## the fast tier: no engine, no training; under a minute
 	@$(BIN)/python -m pytest -n 2 -m "not ($(FULL_TIER))" $(ARGS)
 
-test-full: setup ## the full tier: training and deploy/, two files at a time, then the real engine, alone
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "(train or deploy) and not (engine or slow)" $(ARGS)
-	@$(BIN)/python -m pytest -m "engine or slow" $(ARGS)
+test-full: setup ## the full tier: all that is slow, two files at a time, then the real engine, alone
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "(train or slow) and not engine" $(ARGS)
+	@$(BIN)/python -m pytest -m engine $(ARGS)
 
 lint: setup ## ruff, and the import contracts
 	@$(BIN)/ruff check $(CODE)

@@ -17,7 +17,7 @@ from serving.settings import load_settings
 from tests.deploy.rendered import BUILDS, OVERLAYS, ROOT, containers, of_kind, pods, rendered
 from training.recipe import Recipe
 
-pytestmark = pytest.mark.deploy
+pytestmark = pytest.mark.slow
 
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load(
     (ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ def script(path: str) -> ModuleType:
     return module
 
 
-@pytest.mark.deploy
+@pytest.mark.slow
 def test_dashboards_are_what_their_script_writes() -> None:
     files = script("deploy/dashboards/build.py").files()
     assert {*files} == {*(ROOT / "deploy" / "dashboards").glob("*.json")}

@@ -20,7 +20,7 @@ from tests.deploy.clean_root import Builder, StepFailed
 from tests.deploy.dockerfile import Context, Copy, Run, parse
 from tests.deploy.rendered import ROOT
 
-pytestmark = pytest.mark.deploy
+pytestmark = pytest.mark.slow
 PATH: Final = ROOT / "deploy" / "images" / "Dockerfile"
 DOCKERFILE: Final = parse(PATH, {"DEBIAN_DIGEST": "sha256:0"})
 CONTEXT: Final = Context.of(PATH, ROOT)

@@ -20,7 +20,7 @@ from tests.deploy.rendered import (
     rendered,
 )  # fmt: skip
 
-pytestmark = pytest.mark.deploy
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", [*OVERLAYS, *BUILDS])

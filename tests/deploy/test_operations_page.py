@@ -15,7 +15,7 @@ from adapters.registry import FileRegistry
 from tests import fakes
 from tests.deploy.rendered import OVERLAYS, ROOT, rendered
 
-pytestmark = pytest.mark.deploy
+pytestmark = pytest.mark.slow
 
 PAGE: Final = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 _BLOCKS: Final = "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))

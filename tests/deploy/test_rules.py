@@ -14,7 +14,7 @@ from loadtests.autoscaling.demand import Demand, Scrape
 from tests.deploy.programs import debian_program
 from tests.deploy.rendered import ROOT
 
-pytestmark = pytest.mark.deploy
+pytestmark = pytest.mark.slow
 
 RULES: Final = ROOT / "deploy" / "prometheus"
 ALERTS: Final = [

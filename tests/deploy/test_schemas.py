@@ -10,7 +10,7 @@ import pytest
 from tests.deploy.rendered import BUILDS, OVERLAYS, Manifest, of_kind, rendered
 from tests.deploy.schemas import faults
 
-pytestmark = pytest.mark.deploy
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", [*OVERLAYS, *BUILDS])

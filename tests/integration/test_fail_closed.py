@@ -17,7 +17,7 @@ import pytest
 from tests.integration.harness import ROOT, free_port
 from tests.integration.streams import Client, wait_until
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.slow
 
 BREAK = 'raise ImportError("broken by a test")\n'
 # Module -> what is lost with it.

@@ -9,8 +9,7 @@ import pytest
 
 from tests.integration.harness import dragoman
 
-# Alone on the machine: real bases take both cores.
-pytestmark = [pytest.mark.train, pytest.mark.slow]
+pytestmark = pytest.mark.train
 
 SHORT = (
     "evaluate.segments=24", "evaluate.samples=4", "split.test=24", "split.dev=8",
