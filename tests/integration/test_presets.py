@@ -9,7 +9,8 @@ import pytest
 
 from tests.integration.harness import dragoman
 
-pytestmark = pytest.mark.train
+# Alone on the machine: beside another test their two threads wait for each other, three times as long.
+pytestmark = [pytest.mark.train, pytest.mark.engine]
 
 SHORT = (
     "evaluate.segments=24", "evaluate.samples=4", "split.test=24", "split.dev=8",
