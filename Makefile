@@ -1,7 +1,7 @@
 # Every target sets up first; a second set-up takes a fraction of a second.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo serve test test-unit test-full lint type bench lock clean
+.PHONY: help setup demo serve test test-unit test-full lint type bench loadtest lock clean
 
 PYTHON ?= $(or $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done),python3)
 BIN := .venv/bin
@@ -43,9 +43,13 @@ type: setup ## mypy, strict
 bench: setup ## serving beside plain vLLM, answers under churn, training beside TRL (ARGS=--quick): .bench/*.json
 	@$(BIN)/python -m loadtests.bench $(ARGS)
 
+loadtest: setup ## every load scenario in full on a server of ours (ARGS="--only burst"): .bench/loads/
+	@$(BIN)/dragoman base fetch gemma3-270m
+	@$(BIN)/python -m loadtests.reliability $(ARGS)
+
 lock: ## resolve requirements/*.txt anew, keeping pins that still fit (UPGRADE=1: newest of all)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: run make setup, or give UV=/path"; exit 1; }
-	@$(LOCK) pyproject.toml requirements/cpu.in --extra cpu --extra train --extra demo --extra dev \
+	@$(LOCK) pyproject.toml requirements/cpu.in --extra cpu --extra train --extra demo --extra bench --extra dev \
 	  --output-file requirements/cpu.txt
 	@$(LOCK) requirements/build.in --no-config --output-file requirements/build.txt
 	@$(LOCK) pyproject.toml requirements/cpu.in --extra cpu --constraint requirements/cpu.txt \

@@ -52,6 +52,7 @@ def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
 def build_app() -> typer.Typer:
     """Return the command tree."""
     import adapters.cli
+    import loadtests.cli
     import serving.cli
     import training.artefacts_cli
     import training.base_cli
@@ -76,6 +77,7 @@ def build_app() -> typer.Typer:
     group.add_typer(adapters.cli.app)
     group.add_typer(training.artefacts_cli.app)
     app.add_typer(group, name="adapters")
+    app.add_typer(loadtests.cli.app, name="bench")
     serving.cli.mount(app)
     return app
 

@@ -26,6 +26,9 @@ DragomanError
 │   └── OutOfMemory           a run that needs more memory than there is
 ├── NotServable               a method or base whose result no server has beside others
 ├── HubUnavailable            a hub that cannot be reached, or refuses
+├── ScenarioInvalid           a load test's scenario with errors, all of them listed
+├── LoadTestFailed            a load test that cannot begin, or cannot go on
+├── ReportInvalid             a load test's report that cannot be read or compared
 ├── GateFailed                a candidate that did not beat the base
 ├── SettingsInvalid           server settings with errors, all of them listed
 ├── RequestInvalid            a request that contradicts the adapter's contract
@@ -205,6 +208,24 @@ class OutOfMemory(TrainingFailed):
     """A run that needs more memory than there is."""
 
     code = "out_of_memory"
+
+
+class ScenarioInvalid(DragomanError):
+    """A load test's scenario with errors, all of them listed."""
+
+    code = "scenario_invalid"
+
+
+class LoadTestFailed(DragomanError):
+    """A load test that cannot begin, or cannot go on."""
+
+    code = "load_test_failed"
+
+
+class ReportInvalid(DragomanError):
+    """A load test's report that cannot be read or compared."""
+
+    code = "report_invalid"
 
 
 class GateFailed(DragomanError):

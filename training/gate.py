@@ -9,7 +9,7 @@ from pydantic import Field
 
 from adapters.ids import LanguagePair
 from adapters.manifest import Gate
-from training.section import Section
+from adapters.strict.section import Section
 
 if TYPE_CHECKING:  # a recipe is read without sacreBLEU
     from training.evaluate.bootstrap import Comparison

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from adapters.strict.section import Section, kind_or
 from training.methods.config import RESIDUAL_INITS, FullMethod, LoraMethod, Method
-from training.section import Section, kind_or
 
 
 class Sft(Section):

@@ -15,6 +15,9 @@ from adapters.errors import RecipeInvalid
 from adapters.ids import AdapterId, LanguagePair
 from adapters.manifest import Decoding, Id, Pair
 from adapters.prompt import Example, PromptFormat
+from adapters.strict.document import Document, Fault, line_of, parse
+from adapters.strict.faults import faults_of, with_overrides
+from adapters.strict.section import Section
 from training.clean.rules import CleanRules
 from training.corpus.source import Source
 from training.fit.schedule import Schedule
@@ -22,7 +25,6 @@ from training.gate import GateRule
 from training.methods.config import LoraMethod, Method
 from training.methods.rates import learning_rate_of
 from training.objective import Objective, Sft, check_method
-from training.recipe_faults import faults_of, with_overrides
 from training.recipe_pairs import (
     check_pairs,
     check_prompt,
@@ -31,9 +33,7 @@ from training.recipe_pairs import (
     check_texts,
 )
 from training.sampling import SamplingRule
-from training.section import Section
 from training.split import SplitRule
-from training.strict_yaml import Document, Fault, line_of, parse
 from training.task import Task
 
 SHIPPED: Final = Path(__file__).parent / "recipes"

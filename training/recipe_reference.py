@@ -16,8 +16,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from adapters.ids import AdapterId, LanguagePair
+from adapters.strict.keys import KIND, kinds_of, models_in
 from training.recipe import Recipe
-from training.recipe_keys import KIND, kinds_of, models_in
 
 _HEAD = """\
 # Keys of a recipe

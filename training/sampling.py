@@ -11,8 +11,8 @@ from pydantic import Field
 
 from adapters.ids import LanguagePair
 from adapters.manifest import Pair
+from adapters.strict.section import Section
 from training.corpus.segment import Segment
-from training.section import Section
 
 _Key = LanguagePair | None
 

@@ -14,9 +14,9 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from adapters.errors import DataInvalid
+from adapters.strict.section import Section
 from training.corpus.segment import Segment
 from training.corpus.source import PARTS, Part
-from training.section import Section
 
 # `auto` splits by document only where documents are many and none of them is most of the text.
 _MANY_DOCUMENTS: Final = 30

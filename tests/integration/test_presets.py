@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.harness import dragoman
 
-# Alone on the machine: beside another test their two threads wait for each other, three times as long.
+# Alone on the machine: beside another test they take three times as long.
 pytestmark = [pytest.mark.train, pytest.mark.engine]
 
 SHORT = (
@@ -22,8 +22,8 @@ PREFERENCES = (
     "objective.candidates.per_segment=1", "objective.candidates.segments=192",
 )  # fmt: skip
 PRESETS = {
-    "jupyter-mul": ("schedule.max_steps=60", "schedule.learning_rate=1.0e-3"),
-    "qlora-jupyter-en-fr": ("schedule.max_steps=50", "schedule.learning_rate=1.0e-3"),
+    "jupyter-mul": ("schedule.max_steps=40", "schedule.learning_rate=1.0e-3"),
+    "qlora-jupyter-en-fr": ("schedule.max_steps=30", "schedule.learning_rate=1.0e-3"),
     "jupyter-en-fr-dpo": PREFERENCES,
     "jupyter-en-fr-cpo": PREFERENCES,
 }  # fmt: skip

@@ -7,11 +7,11 @@ import pytest
 
 from adapters.errors import RecipeInvalid
 from adapters.ids import AdapterId, LanguagePair
+from adapters.strict.keys import kinds_of
 from tests import fakes
 from training.methods.config import LoraMethod, Method
 from training.methods.rates import learning_rate_of
 from training.recipe import SHIPPED, Recipe, find_recipe
-from training.recipe_keys import kinds_of
 
 MINIMAL = "id: ui-en-fr\nlicence: CC0-1.0\ndata:\n  - jsonl: pairs.jsonl\n    licence: CC0-1.0\n"
 

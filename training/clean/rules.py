@@ -12,9 +12,9 @@ from typing import Final
 
 from pydantic import Field
 
+from adapters.strict.section import Section
 from training.clean.placeholders import placeholders
 from training.corpus.segment import Segment
-from training.section import Section
 
 # Below this many more columns a ratio says nothing: "Add" is "Hinzufügen", "Match Brackets" is
 # "Mettre en évidence les parenthèses".

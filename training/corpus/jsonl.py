@@ -15,11 +15,11 @@ from pydantic import Field
 
 from adapters.errors import DataInvalid
 from adapters.ids import LanguagePair
+from adapters.strict.section import Section
 from training.corpus.lines import numbered_lines
 from training.corpus.preferences import is_preference, read_preference
 from training.corpus.segment import Segment
 from training.corpus.text import alone
-from training.section import Section
 
 
 class Columns(Section):

@@ -13,13 +13,13 @@ from pydantic import Field, model_validator
 from adapters.errors import DataInvalid
 from adapters.ids import LanguagePair
 from adapters.manifest import Pair
+from adapters.strict.section import Section
 from training.corpus.catalogues import find_catalogues
 from training.corpus.gettext import read_gettext
 from training.corpus.jsonl import Columns, read_jsonl, read_texts
 from training.corpus.segment import Segment
 from training.corpus.text import read_text
 from training.corpus.tsv import read_tsv
-from training.section import Section
 
 FORMATS = ("gettext", "jsonl", "tsv", "text")
 Part = Literal["train", "dev", "test"]

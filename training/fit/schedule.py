@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from training.section import Section
+from adapters.strict.section import Section
 
 
 class EarlyStopping(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from training.section import Section, kind_or
+from adapters.strict.section import Section, kind_or
 
 # vLLM reserves slots for these ranks only; another rank is served padded to the next of them.
 SERVED_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)

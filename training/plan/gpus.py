@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from adapters.errors import RecipeInvalid
 from adapters.manifest import describe
-from training.section import Section
+from adapters.strict.section import Section
 
 SHIPPED: Final = Path(__file__).with_name("gpus.yaml")
 # The driver keeps some of the memory, and freed blocks leave gaps.

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from adapters.errors import FileCorrupt, FileMissing
 from adapters.manifest import Decoding, Pair, describe
 from adapters.prompt import PromptFormat
-from training.section import Section
+from adapters.strict.section import Section
 from training.seq2seq.family import Family
 
 NOTE_FILE: Final = "dragoman-model.json"

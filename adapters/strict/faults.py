@@ -1,4 +1,4 @@
-"""Every fault of a recipe, as a person mends it: place, what is wrong, what to write instead."""
+"""Every fault of a file that a person wrote: place, what is wrong, what to write instead."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from training.recipe_keys import KIND, Key, key_of, kinds_of
-from training.strict_yaml import Document, Fault, Path, parse_scalar
+from adapters.strict.document import Document, Fault, Path, parse_scalar
+from adapters.strict.keys import KIND, Key, key_of, kinds_of
 
 _M = TypeVar("_M", bound=BaseModel)
 _SHOULD_BE: Final = "Input should be "
@@ -70,7 +70,7 @@ def _set(document: Document, path: Path, value: Any, where: str) -> None:
     elif isinstance(node, list) and isinstance(path[-1], int) and path[-1] < len(node):
         node[path[-1]] = value
     else:
-        document.faults.append(Fault(where, "there is no such place; see the recipe's own keys"))
+        document.faults.append(Fault(where, "there is no such place; see the file's own keys"))
     document.places[path] = where
 
 

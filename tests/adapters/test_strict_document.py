@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.strict_yaml import parse, parse_scalar
+from adapters.strict.document import parse, parse_scalar
 
 json_values = st.recursive(
     st.none()

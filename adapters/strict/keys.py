@@ -1,4 +1,4 @@
-"""Where a fault that pydantic found lies in the recipe: the user's own keys, and what they take."""
+"""Where a fault that pydantic found lies in a file: the user's own keys, and what they take."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from training.strict_yaml import Path
+from adapters.strict.document import Path
 
 KIND: Final = "kind"
 _NONE: Final[Path] = ()
@@ -72,7 +72,7 @@ def kinds_of(model: type[BaseModel]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Place:
-    """What a place of the recipe may hold."""
+    """What a place of the file may hold."""
 
     annotation: Any
     others: tuple[type[BaseModel], ...] = ()

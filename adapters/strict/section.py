@@ -1,4 +1,4 @@
-"""The base of every section of a recipe: unknown keys are errors, values never change."""
+"""The base of every section of a file: unknown keys are errors, values never change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
 class Section(BaseModel):
-    """One mapping of a recipe. Strict: a quoted "16" is no number, since it was a slip."""
+    """One mapping of a file. Strict: a quoted "16" is no number, since it was a slip."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 

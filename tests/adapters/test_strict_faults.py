@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from training.recipe_faults import faults_of, with_overrides
-from training.section import Section, kind_or
-from training.strict_yaml import parse
+from adapters.strict.document import parse
+from adapters.strict.faults import faults_of, with_overrides
+from adapters.strict.section import Section, kind_or
 
 
 class Square(Section):

@@ -1,0 +1,104 @@
+"""Every load scenario, cut short, against a real server of ours on the embedded base."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtests import bad_inputs
+from loadtests.load import target
+from loadtests.load.client import Asking
+from loadtests.load.probes import References
+from loadtests.load.report import report
+from loadtests.load.run import learn, run
+from loadtests.load.scenario import Scenario, names
+from loadtests.load.target import Target
+from tests.integration.harness import RunningServer, dragoman
+
+pytestmark = pytest.mark.engine
+
+# Six seconds are too short for budgets of latency: what is held here is that answers are right,
+# that none is lost, and that the server does what the scenario is there for.
+SHORT = ("seconds=5", "warm_s=1", "budgets={}", "watch=none", "texts={max_chars: 160}")
+SHORTER = {
+    "burst": "arrivals={kind: bursts, per_s: 1.5, burst_per_s: 9, every_s: 4, for_s: 1.5}",
+    "engine-killed": "events=[{kind: kill_engine, at_s: 1}]",
+    "hot-swap": "events=[{kind: swap, at_s: 1, every_s: 1}]",
+    "slow-disk": "events=[{kind: slow_disk, at_s: 1, for_s: 4}]",
+    "soak": "events=[{kind: swap, at_s: 1, every_s: 2}]",
+    "store-gone": "events=[{kind: hide_store, at_s: 1, for_s: 3}]",
+}
+# The engine's death comes last: the server needs half a minute to be back.
+ORDER = sorted(names(), key=lambda name: (name == "engine-killed", name))
+
+
+@pytest.fixture(scope="module")
+def ours(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    scenario = Scenario.load("hot-swap", ["server={adapters: 8, slots: 3, memory: 6}"])
+    with target.started("dragoman", scenario, tmp_path_factory.mktemp("load")) as there:
+        yield there
+
+
+@pytest.fixture(scope="module")
+def references(ours: Target) -> References:
+    """What every version says alone, asked once for all scenarios."""
+    return asyncio.run(learn(Scenario.load("hot-swap"), ours, ours.models, Asking()))
+
+
+def short(name: str) -> Scenario:
+    more = [SHORTER[name]] if name in SHORTER else []
+    scenario = Scenario.load(name, [*SHORT, *more])
+    cold = min(scenario.popularity.cold, 3)
+    popularity = scenario.popularity.model_copy(update={"cold": cold})
+    return scenario.model_copy(update={"popularity": popularity})
+
+
+def expected(name: str, requests: dict[str, int]) -> bool:
+    """Return whether the scenario did what it is there for."""
+    if name == "engine-killed":
+        return requests["failed"] + requests["shed"] + requests["unreached"] > 0
+    if name == "disconnects":
+        return requests["left"] > 0
+    # Eight adapters share six places in memory; who has none needs a store that is there.
+    shed = requests["shed"] if name in ("overload", "store-gone") else 0
+    return requests["ok"] + requests["left"] + shed == requests["sent"] > 3
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_scenario_finds_nothing_wrong(name: str, ours: Target, references: References) -> None:
+    scenario = short(name)
+    found = report(asyncio.run(run(scenario, ours, references)), "a test")
+    # The generator shares two cores with the server: it may be late in so short a run.
+    assert [f for f in found["faults"] if not f.startswith("void")] == []
+    assert expected(name, found["requests"]), found["requests"]
+    assert found["requests"]["lost"] == 0
+    done = [event["kind"] for event in found["events"]]
+    assert len(done) >= len(scenario.events)
+    assert found["checks"]["told_apart"] >= 0.999
+
+
+def test_broken_requests_are_never_the_servers_fault(server: RunningServer) -> None:
+    models = target.listed(server.url, {})
+    found = asyncio.run(bad_inputs.statuses(server.url, models, 300))
+    assert sum(found.values()) == 300
+    assert all(status[0] in "24" for status in found), found
+    assert server.ask("alpha-en-fr") == "alpha"
+
+
+def test_the_command_loads_any_url_and_writes_a_page(server: RunningServer, tmp_path: Path) -> None:
+    done = dragoman(
+        "bench", "steady", "--url", server.url, "--out", tmp_path, "--json",
+        *(part for change in SHORT for part in ("--set", change)),
+        check=False,
+    )  # fmt: skip
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == (0 if found["verdict"] == "passed" else 1)
+    assert found["checks"]["wrong"] == found["requests"]["lost"] == 0
+    assert found["target"]["models"] == 3
+    assert found == json.loads((tmp_path / "steady.json").read_text())
+    assert (tmp_path / "steady.html").read_text().startswith("<!doctype html>")
