@@ -20,7 +20,7 @@ from loadtests.load.texts import Texts
 _TEXTS = Texts()
 
 
-class Translator(HttpUser):  # type: ignore[misc]  # Locust's classes have no types
+class Translator(HttpUser):
     """One user: a segment, a pause to read, the next."""
 
     wait_time = between(0.5, 2.0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from loadtests import bad_inputs
+from loadtests import bad_inputs, vllm_bench
 from loadtests.load import target
 from loadtests.load.client import Asking
 from loadtests.load.probes import References
@@ -102,3 +102,10 @@ def test_the_command_loads_any_url_and_writes_a_page(server: RunningServer, tmp_
     assert found["target"]["models"] == 3
     assert found == json.loads((tmp_path / "steady.json").read_text())
     assert (tmp_path / "steady.html").read_text().startswith("<!doctype html>")
+
+
+def test_vllms_own_bench_loads_our_adapters(server: RunningServer) -> None:
+    """How near the two are to each other is measured by `python -m loadtests.vllm_bench`."""
+    there = target.running(server.url, (), {}, Scenario.load("steady"))
+    assert vllm_bench.vllm_bench(there, "gemma3-270m", 6, seed=0) > 0
+    assert vllm_bench.open_loop(there, 6, seed=0) > 0
