@@ -85,13 +85,13 @@ def table(out: Path) -> str:
 
 def _row(report: Mapping[str, Any]) -> Sequence[object]:
     requests, checks = report["requests"], report["checks"]
-    first = report["latency_ms"]["ttft"]["all"]
+    first = report["latency_ms"]["ttft"].get("all")
     return (
         report["scenario"]["name"], report["verdict"], requests["sent"], requests["ok"],
         requests["failed"] + requests["shed"], requests["unreached"], requests["lost"],
         requests["left"], checks["probes"], checks["wrong"],
         f"{report['goodput']['share']:.1%}",
-        f"{first['p50']:.0f} / {first['p95']:.0f} / {first['p99']:.0f}",
+        f"{first['p50']:.0f} / {first['p95']:.0f} / {first['p99']:.0f}" if first else "",
         report["throughput"]["tokens_per_s"],
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ _START_TIMEOUT_S: Final = 600.0
 _STOP_TIMEOUT_S: Final = 60.0
 # Our supervisor ends a server that is still starting at once.
 _GIVE_UP_TIMEOUT_S: Final = 5.0
+_AGAIN_S: Final = 2.0
 # What makes a server ours, and what makes it serve adapters; each flag has a value.
 _OURS: Final = ("--middleware", "--worker-extension-cls", "--scheduler-cls")
 _LORA: Final = ("--max-loras", "--max-cpu-loras", "--max-lora-rank")
@@ -143,12 +144,14 @@ def start(launch: Launch, log: Path) -> Running:
 
 def stop(running: Running) -> None:
     """End a server that was ready, and whatever it started; it may drain."""
+    _heard()
     _terminate(running.process, _STOP_TIMEOUT_S)
     _kill_group(running.process)
 
 
 def _give_up(running: Running, *, supervised: bool) -> None:
     """End a server that was never ready, at once: it has no request that could be cut."""
+    _heard()
     if supervised:
         _terminate(running.process, _GIVE_UP_TIMEOUT_S)
     # vLLM does not react to SIGTERM for most of its start.
@@ -190,13 +193,25 @@ def free_port() -> int:
 
 
 def stop_on_signals() -> None:
-    """Make SIGTERM and a closed terminal end this process through the exits that stop servers."""
+    """Make SIGTERM and a closed terminal end this process through the exits that stop servers.
+
+    Python drops an exception that a signal raises within a finalizer, so it is raised again until
+    a server is being stopped, or the process has ended.
+    """
 
     def leave(number: int, _: object) -> None:
+        signal.signal(signal.SIGALRM, lambda *_: leave(number, None))
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
         sys.exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
+
+
+def _heard() -> None:
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        return  # the timer is another's
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _is_ready(url: str) -> bool:

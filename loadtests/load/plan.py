@@ -45,7 +45,7 @@ def plan(scenario: Scenario, models: Sequence[str]) -> list[Planned]:
         )
     chance = random.Random(scenario.seed)
     times = scenario.arrivals.times(scenario.warm_s + scenario.seconds, chance)
-    if not times:
+    if not times or times[-1] < scenario.warm_s:
         raise ScenarioInvalid(f"{scenario.name}: no request in {scenario.seconds:g} s; raise per_s")
     names = scenario.popularity.chosen(times, models, chance)
     last_asked = list(models[: len(models) - cold])

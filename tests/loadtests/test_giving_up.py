@@ -92,15 +92,29 @@ from loadtests import servers
 servers.stop_on_signals()
 command = [sys.executable, "-c", sys.argv[2], sys.argv[1], "hears"]
 launch = servers.Launch(command, servers.free_port(), "/ready", {}, supervised=True)
+if "drops" in sys.argv:
+    import time
+    def is_ready(_):
+        try:
+            time.sleep(30)
+        except SystemExit:
+            servers._is_ready = lambda _: False
+        return False
+    servers._is_ready = is_ready
+    servers._AGAIN_S = 0.3
 servers.start(launch, Path(sys.argv[1], "log"))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "how"),
+    # An exception that is raised within a finalizer is dropped.
+    [(signal.SIGTERM, "hears"), (signal.SIGHUP, "hears"), (signal.SIGTERM, "drops")],
+)
 def test_a_server_does_not_outlive_its_caller_that_was_told_to_end(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path, number: signal.Signals, how: str
 ) -> None:
-    caller = subprocess.Popen([sys.executable, "-c", CALLER, str(tmp_path), STARTING])
+    caller = subprocess.Popen([sys.executable, "-c", CALLER, str(tmp_path), STARTING, how])
     pid = tmp_path / "pid"
     deadline = time.monotonic() + 60
     while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:

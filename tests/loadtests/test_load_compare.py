@@ -128,6 +128,7 @@ def test_growth_is_told_from_the_settled_start() -> None:
     assert found["descriptors"]["growth_percent"] == 0
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_offline_and_escapes_what_servers_say(sound: dict[str, Any]) -> None:
     text = page(sound)
     assert text.count("<svg") == text.count("</svg>") == 4

@@ -130,6 +130,11 @@ def test_too_few_adapters_are_told() -> None:
         plan(scenario(popularity={"cold": 4}), NAMES[:3])
 
 
+def test_a_rate_at_which_nobody_comes_is_told() -> None:
+    with pytest.raises(ScenarioInvalid, match="raise per_s"):
+        plan(scenario(arrivals={"kind": "even", "per_s": 0.001}), NAMES)
+
+
 @pytest.mark.parametrize("name", names())
 def test_a_shipped_scenario_can_be_read_and_planned(name: str) -> None:
     shipped = Scenario.load(name)
