@@ -1,13 +1,14 @@
 # Every target sets up first; a second set-up takes a fraction of a second.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo serve test test-unit test-full lint type bench loadtest lock clean
+.PHONY: help setup demo serve test test-unit test-full lint type bench loadtest audit lock clean
 
 PYTHON ?= $(or $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done),python3)
 BIN := .venv/bin
 UV ?= $(BIN)/uv
 LOCK := $(UV) pip compile $(if $(UPGRADE),--upgrade) --quiet --generate-hashes --only-binary :all: \
   --python-version 3.11 --python-platform x86_64-manylinux_2_31 --custom-compile-command "make lock"
+DIST ?= dist
 FULL_TIER := engine or train or slow
 CODE := $(wildcard adapters serving training loadtests tests dragoman.py requirements/*.py deploy/*/*.py)
 
@@ -29,7 +30,7 @@ test-unit: setup ## the fast tier: no engine, no training; under a minute
 	@$(BIN)/python -m pytest -n 2 -m "not ($(FULL_TIER))" $(ARGS)
 
 test-full: setup ## the full tier: all that is slow, two files at a time, then the real engine, alone
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "(train or slow) and not engine" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "(train or slow) and not engine" $(ARGS)
 	@$(BIN)/python -m pytest -m engine $(ARGS)
 
 lint: setup ## ruff, and the import contracts
@@ -46,6 +47,12 @@ bench: setup ## serving beside plain vLLM, answers under churn, training beside 
 loadtest: setup ## every load scenario in full on a server of ours (ARGS="--only burst"): .bench/loads/
 	@$(BIN)/dragoman base fetch gemma3-270m
 	@$(BIN)/python -m loadtests.reliability $(ARGS)
+
+audit: setup ## known faults of what is locked, and its bill of materials: dist/sbom.cdx.json (asks osv.dev)
+	@mkdir -p $(DIST)
+	@$(BIN)/pip-audit --requirement requirements/cpu.txt --require-hashes --disable-pip \
+	  --vulnerability-service osv $(if $(OSV_URL),--osv-url $(OSV_URL)) --progress-spinner off \
+	  --format cyclonedx-json --output $(DIST)/sbom.cdx.json
 
 lock: ## resolve requirements/*.txt anew, keeping pins that still fit (UPGRADE=1: newest of all)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: run make setup, or give UV=/path"; exit 1; }

@@ -13,10 +13,10 @@ import typer
 from typer.core import TyperGroup
 
 from adapters.console import note, print_json, print_table
+from loadtests.load.kind import Kind
 
 if TYPE_CHECKING:
     from loadtests.load.scenario import Scenario
-    from loadtests.load.target import Kind
 
 OUT = Path(".bench/loads")
 
@@ -61,9 +61,7 @@ def run(
     url: Annotated[
         str | None, typer.Option(help="Any OpenAI-compatible server; none: one is started.")
     ] = None,
-    server: Annotated[
-        str, typer.Option(help="What is started: dragoman, vllm, llama.cpp or peft.")
-    ] = "dragoman",
+    server: Annotated[Kind, typer.Option(help="What is started without --url.")] = Kind.DRAGOMAN,
     model: Annotated[
         list[str] | None, typer.Option(help="Adapter to ask; again for more. Default: all.")
     ] = None,
@@ -86,7 +84,7 @@ def run(
     servers.stop_on_signals()
     asked = Scenario.load(scenario, set_ or ())
     out.mkdir(parents=True, exist_ok=True)
-    found = _loaded(asked, (url, _kind(server), tuple(model or ()), _headers(header or ())), out)
+    found = _loaded(asked, (url, server, tuple(model or ()), _headers(header or ())), out)
     _write(found, out / asked.name)
     if json_:
         print_json(found)
@@ -142,16 +140,6 @@ def _loaded(
         return report(asyncio.run(run_load(scenario, there)), command)
     with targets.started(kind, scenario, out) as ours:
         return report(asyncio.run(run_load(scenario, ours)), command)
-
-
-def _kind(name: str) -> Kind:
-    from typing import get_args
-
-    from loadtests.load.target import Kind
-
-    if name not in get_args(Kind):
-        raise typer.BadParameter(f"{name}: expected one of {', '.join(get_args(Kind))}")
-    return name  # type: ignore[return-value]
 
 
 def _headers(given: list[str] | tuple[str, ...]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from typing import Any, Final
 from adapters.console import note
 from loadtests import bad_inputs, servers
 from loadtests.load import target
+from loadtests.load.kind import Kind
 from loadtests.load.scenario import Scenario, names
 
 OUT: Final = Path(".bench/loads")
@@ -54,7 +55,7 @@ def _scenario(name: str, out: Path) -> bool:
 def _bad(out: Path) -> bool:
     """Send broken requests; return whether none was answered 5xx and the server still answers."""
     scenario = Scenario.load("steady")
-    with target.started("dragoman", scenario, out) as there:
+    with target.started(Kind.DRAGOMAN, scenario, out) as there:
         found = asyncio.run(bad_inputs.statuses(there.url, there.models, _BAD_INPUTS))
         alive = target.listed(there.url, {})
     whole = {"tried": _BAD_INPUTS, "statuses": found, "answers_after": bool(alive)}

@@ -27,6 +27,7 @@ from adapters.locations import bases_root
 from loadtests import servers
 from loadtests.load import generator, target
 from loadtests.load.client import Asking
+from loadtests.load.kind import Kind
 from loadtests.load.plan import Planned
 from loadtests.load.scenario import Scenario
 from loadtests.load.served import Ending, Served
@@ -48,7 +49,7 @@ def main() -> int:
         there = target.running(arguments.url, (), {}, scenario)
         found = compared(there, scenario.server.base, arguments.requests)
     else:
-        with target.started("dragoman", scenario, arguments.out.parent) as ours:
+        with target.started(Kind.DRAGOMAN, scenario, arguments.out.parent) as ours:
             found = compared(ours, scenario.server.base, arguments.requests)
     arguments.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print_table(("requests at once, tokens/s", ""), [*found.items()])

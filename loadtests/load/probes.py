@@ -90,7 +90,8 @@ async def settle(url: str, versions: Mapping[str, str], prompts: int, asking: As
             if served.ending is not Ending.OK or not served.places:
                 raise LoadTestFailed(
                     f"{name}: no answer to hold others against: {served.ending} {served.status} "
-                    f"{served.detail}; see that it answers, or set checks.share=0"
+                    f"{served.detail}; see that it answers, name others with --model, or set "
+                    "checks.share=0"
                 )
             return served
 

@@ -41,7 +41,11 @@ def report(run: Run, command: str) -> dict[str, Any]:
         "command": command,
         "began": run.began.isoformat(timespec="seconds"),
         "environment": environment(),
-        "target": {"url": run.target.url, "models": len(run.target.models)},
+        "target": {
+            "url": run.target.url,
+            "kind": run.target.kind or "running",
+            "models": len(run.target.models),
+        },
         "verdict": "void" if void else "failed" if faults else "passed",
         "faults": faults,
         **found,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import httpx
 
@@ -17,10 +17,10 @@ from adapters.registry import FileRegistry
 from loadtests import llama_cpp, peft_server, servers
 from loadtests.churn_registry import SCALE
 from loadtests.load.events import OURS_ONLY, Swap
+from loadtests.load.kind import Kind
 from loadtests.load.scenario import Scenario
 from loadtests.random_registry import publish_random, random_adapters, warm_page_cache
 
-Kind = Literal["dragoman", "vllm", "llama.cpp", "peft"]
 _TIMEOUT_S: Final = 30.0
 
 
@@ -33,6 +33,7 @@ class Target:
     versions: Mapping[str, str]  # the name to ask for each version: the model that it belongs to
     headers: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    kind: Kind | None = None
     started: Started | None = None  # None: somebody else's
 
 
@@ -92,7 +93,7 @@ def started(kind: Kind, scenario: Scenario, folder: Path) -> Iterator[Target]:
             note(f"{kind}: started in {server.start_s:.0f} s, {len(folders)} adapters")
             yield Target(
                 server.url, tuple(folders), versions,
-                fields=fields, started=Started(server, registry),
+                fields=fields, kind=kind, started=Started(server, registry),
             )  # fmt: skip
     except servers.ServerFailed as error:
         raise LoadTestFailed(str(error)) from error
@@ -119,11 +120,11 @@ def _launch(
     ours = servers.dragoman(
         asked.base, registry, (*flags, "--", "--max-num-seqs", str(asked.seats))
     )
-    if kind == "dragoman":
+    if kind is Kind.DRAGOMAN:
         return ours, {}
-    if kind == "vllm":
+    if kind is Kind.VLLM:
         return servers.plain_vllm(ours, folders), {}
-    if kind == "peft":
+    if kind is Kind.PEFT:
         return peft_server.launch(asked.base, folders), {}
     binary = llama_cpp.find_server()
     if binary is None:

@@ -18,9 +18,9 @@ pytestmark = pytest.mark.slow
 
 BODY: dict[str, Any] = {
     "name": "short",
-    "seconds": 3.0,
-    "warm_s": 0.5,
-    "arrivals": {"kind": "poisson", "per_s": 40.0},
+    "seconds": 2.0,
+    "warm_s": 0.2,
+    "arrivals": {"kind": "poisson", "per_s": 60.0},
     "popularity": {"exponent": 0.0},
     "texts": {"max_chars": 40},
     "checks": {"share": 0.3},
