@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
-Rate = Callable[[float], float]
+from loadtests.load.arrivals import Rate, thinned
 
 
 def step(low: float, high: float, *, at_s: float) -> Rate:
@@ -39,14 +39,8 @@ def noisy(rate: Rate, *, swing: float, every_s: float, seed: int) -> Rate:
 
 
 def poisson(rate: Rate, *, seconds: float, most: float, seed: int = 0) -> Iterator[float]:
-    """Yield arrival times below `seconds` by thinning; `most` bounds the rate."""
-    chance, now = random.Random(seed), 0.0
-    while True:
-        now += chance.expovariate(most)
-        if now >= seconds:
-            return
-        if chance.random() * most < rate(now):
-            yield now
+    """Yield arrival times below `seconds`; `most` bounds the rate."""
+    return thinned(rate, most, seconds, random.Random(seed))
 
 
 # For pods that answer 18 requests a second each (cluster.PodKind): half of one to five of them.

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import psutil
 
+from adapters.errors import LoadTestFailed
 from adapters.ids import AdapterId
 from adapters.manifest import WEIGHTS_FILE
 from adapters.registry import FileRegistry
@@ -62,7 +63,8 @@ class Actions:
         if isinstance(event, Command):
             return _command(event)
         started = self._target.started
-        assert started is not None, "a running server was given an event of ours"  # noqa: S101
+        if started is None:
+            raise LoadTestFailed(f"{event.kind} can only be done to a server that was started here")
         if isinstance(event, KillEngine):
             return kill_engine(started.server.process.pid)
         if isinstance(event, HideStore):

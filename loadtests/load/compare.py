@@ -29,7 +29,7 @@ _BETTER: Final[dict[str, Literal["lower", "higher"]]] = {
 _NOT_COMPARED: Final = (".n", ".max")
 # A rare event that was not there before is worse by any measure.
 _COUNTS: Final = ("requests.", "checks.", "fairness.slow")
-DEFAULT_ALLOWANCE: Final = 0.15
+_ALLOWANCE: Final = 0.15
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def compare(
-    before: Mapping[str, Any], after: Mapping[str, Any], allowance: float = DEFAULT_ALLOWANCE
+    before: Mapping[str, Any], after: Mapping[str, Any], allowance: float = _ALLOWANCE
 ) -> list[Difference]:
     """Return every figure that both have. Raises ReportInvalid if they did not ask the same."""
     for key in ("seconds", "arrivals", "popularity", "texts", "seed", "name"):

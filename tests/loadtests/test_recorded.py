@@ -9,7 +9,7 @@ import pytest
 
 from loadtests.autoscaling import recorded
 from loadtests.autoscaling.cluster import PodKind, run
-from loadtests.autoscaling.demand import WINDOW_S, Demand
+from loadtests.autoscaling.demand import WINDOW_S, Demand, Scrape
 from loadtests.autoscaling.scenarios import shipped
 
 
@@ -51,9 +51,9 @@ def test_the_simulated_pod_is_as_busy_as_the_real_one() -> None:
     seen: list[float] = []
 
     class Watching(Demand):
-        def note(self, scrape: object) -> None:
-            super().note(scrape)  # type: ignore[arg-type]
-            seen.append(scrape.use)  # type: ignore[attr-defined]
+        def note(self, scrape: Scrape) -> None:
+            super().note(scrape)
+            seen.append(scrape.use)
 
     run(recorded.arrivals(), PodKind(), alone, replicas=1, signal=Watching)
     real = [scrape.use for scrape in recorded.scrapes()]
