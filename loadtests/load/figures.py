@@ -32,6 +32,7 @@ def figures(served: Sequence[Served], scenario: Scenario) -> dict[str, Any]:
     whole = [one for one in counted if one.ending is Ending.OK and one.arrived_s]
     endings = Counter(one.ending for one in counted)
     good = sum(is_good(one, scenario.slo) for one in whole)
+    stayed = len(counted) - endings[Ending.LEFT]
     return {
         "lag_ms": _summary([one.lag_s for one in served]),
         "requests": {
@@ -46,7 +47,7 @@ def figures(served: Sequence[Served], scenario: Scenario) -> dict[str, Any]:
         },
         "goodput": {
             "per_s": round(good / scenario.seconds, 3),
-            "share": round(good / len(counted), 4),
+            "share": round(good / max(1, stayed), 4),
         },
         "latency_ms": {name: _by_warmth(whole, time) for name, time in _TIMES.items()},
         "fairness": fairness(whole),

@@ -26,18 +26,19 @@ from loadtests.load.target import Target
 from loadtests.load.watch import Holding, growth
 
 
-def made(first_s: float = 0.1) -> dict[str, Any]:
-    """Return the report of a run in which everybody waits `first_s`."""
+def made(first_s: float = 0.1, *, left: int = 0) -> dict[str, Any]:
+    """Return the report of a run in which everybody waits `first_s`, and the first `left` leave."""
     scenario = Scenario.model_validate(
         {"name": "s", "seconds": 20.0, "arrivals": {"kind": "poisson", "per_s": 10.0}}
     )
     target = Target("http://there", ("<b>", "b-en-fr"), {})
     served = [
         Served(
-            one, sent_s=one.at_s, ended_s=one.at_s + first_s + 0.5, ending=Ending.OK, status=200,
-            arrived_s=[one.at_s + first_s, one.at_s + first_s + 0.5], tokens=11,
+            one, sent_s=one.at_s, ended_s=one.at_s + first_s + 0.5, status=200, tokens=11,
+            ending=Ending.LEFT if place < left else Ending.OK,
+            arrived_s=[one.at_s + first_s, one.at_s + first_s + 0.5],
         )
-        for one in plan(scenario, target.models)
+        for place, one in enumerate(plan(scenario, target.models))
     ]  # fmt: skip
     held = [Holding(float(t), 1000.0 + t, 50, 300) for t in range(20)]
     event = {"kind": "swap", "at_s": 9.0, "took_s": 0.1, "said": "<script>"}
@@ -59,6 +60,12 @@ def test_figures_are_what_the_clients_saw(sound: dict[str, Any]) -> None:
     assert sound["requests"]["ok"] == sound["requests"]["sent"]
     assert sound["goodput"]["share"] == 1
     assert json.loads(json.dumps(sound)) == sound
+
+
+def test_goodput_is_of_the_clients_that_stayed() -> None:
+    found = made(left=150)
+    assert found["requests"]["left"] > 0
+    assert found["goodput"]["share"] == 1
 
 
 def test_an_answer_that_takes_longer_is_worse_and_nothing_else_is(sound: dict[str, Any]) -> None:
