@@ -27,6 +27,9 @@ class Chosen(enum.StrEnum):
     BEST = "best"
 
 
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Count rows that cannot be read, and go on.")
+]
 _SHOWN = 5
 _SHOWN_CHARS = 90
 
@@ -38,10 +41,11 @@ def build(
     overrides: Overrides = None,
     data: DataFolder = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the files.")] = None,
+    skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
     """Read, clean and split a recipe's text; write train, dev and test as JSONL, and a report."""
-    config, prepared = _prepare(recipe, overrides, data)
+    config, prepared = _prepare(recipe, overrides, data, skip_bad=skip_bad)
     from training import prepare
 
     folder = out or Path(f"{config.id}-data")
@@ -59,10 +63,11 @@ def inspect(
     *,
     overrides: Overrides = None,
     data: DataFolder = None,
+    skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
     """Show counts, lengths, samples, and what each rule rejected. Writes nothing."""
-    config, prepared = _prepare(recipe, overrides, data)
+    config, prepared = _prepare(recipe, overrides, data, skip_bad=skip_bad)
     kept = [*prepared.train, *prepared.dev, *prepared.test]
     lengths = {
         "source": _lengths(s.source for s in kept),
@@ -84,6 +89,7 @@ def inspect(
     print_table(["characters", *names], rows, title="\nlengths")
     _show_segments("\nsamples", [("train", s) for s in prepared.train[:_SHOWN]])
     _show_rejected(prepared)
+    _show_pages(prepared)
 
 
 @app.command(epilog="Example: dragoman data prefer jupyter-en-fr --out preferences.jsonl")
@@ -139,14 +145,14 @@ def prefer(
 
 
 def _prepare(
-    name: str, overrides: list[str] | None, folder: Path | None
+    name: str, overrides: list[str] | None, folder: Path | None, *, skip_bad: bool = False
 ) -> tuple[Recipe, Prepared]:
     from training.prepare import prepare
     from training.recipe import Recipe
 
     config = Recipe.load(name, overrides=overrides or (), folder=folder)
     note(f"{config.id}: reading {', '.join(source.location for source in config.data)} …")
-    return config, prepare(config)
+    return config, prepare(config, skip_bad=skip_bad)
 
 
 def _lengths(texts: Any) -> dict[str, int]:
@@ -175,6 +181,10 @@ def _show_counts(data: Prepared) -> None:
         print_table(["pair", "train", "drawn an epoch", "dev", "test"], by_pair)
     for line in report.lost():
         note(line)
+    if report.reading["bad"]:
+        note(f"{report.reading['bad']} rows cannot be read and were skipped, for example")
+        for line in report.reading["shown"]:
+            note(line)
 
 
 def _show_rejected(data: Prepared) -> None:
@@ -186,6 +196,14 @@ def _show_rejected(data: Prepared) -> None:
         for s in samples[:_SHOWN]
     ]
     _show_segments("\nrejected", rejected)
+
+
+def _show_pages(data: Prepared) -> None:
+    """Show the pages of which least was aligned."""
+    pages = sorted(data.report.reading["pages"], key=lambda page: page["aligned"] - page["blocks"])
+    if pages:
+        rows = [[page["name"], page["blocks"], page["aligned"]] for page in pages[:_SHOWN]]
+        print_table(["page", "blocks", "aligned"], rows, title="\nleast aligned pages")
 
 
 def _show_segments(title: str, labelled: list[tuple[str, Segment]]) -> None:

@@ -73,8 +73,9 @@ def evaluate(
 
 def _segments(data: Path, pair: LanguagePair) -> list[Segment]:
     from training.corpus.jsonl import read_jsonl
+    from training.corpus.reading import Reading
 
-    segments = list(read_jsonl(data, pair))
+    segments = list(read_jsonl(data, Reading(pair)))
     if not segments:
         raise DataInvalid(
             f'{data}: expected lines such as {{"source": "Save", "target": "…"}}, found none'

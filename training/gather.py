@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from adapters.errors import DataInvalid
 from adapters.manifest import DataSource
 from training.clean.rules import rules_of
 from training.clean.run import CleanReport, clean
+from training.corpus.reading import Reading
 from training.corpus.segment import Segment
 from training.corpus.source import PARTS, Part, Source, digest_of
 from training.recipe import Recipe
@@ -27,6 +28,7 @@ class Gathered:
     given: dict[Part, list[Segment]]
     reports: dict[Part | None, CleanReport]
     sources: tuple[DataSource, ...]
+    readings: tuple[Reading, ...]
 
     def clean_report(self) -> dict[str, Any]:
         """Return what cleaning dropped in all, and from each given part, as plain JSON values."""
@@ -34,9 +36,19 @@ class Gathered:
         given = {part: self.reports[part].counts() for part in PARTS if part in self.reports}
         return {**total.to_json(), "given": given}
 
+    def reading_report(self) -> dict[str, Any]:
+        """Return what could not be read, and how much of each page was aligned, as plain JSON."""
+        return {
+            "bad": sum(how.bad for how in self.readings),
+            "shown": [line for how in self.readings for line in how.shown],
+            "pages": [asdict(page) for how in self.readings for page in how.pages],
+        }
 
-def gather(recipe: Recipe) -> Gathered:
+
+def gather(recipe: Recipe, *, skip_bad: bool = False) -> Gathered:
     """Return the clean segments of all sources. Raises DataInvalid if a part has none left.
+
+    With `skip_bad` rows that cannot be read are counted in place of an error.
 
     Given dev and test text is cleaned by itself: it loses no row because training has it too.
     """
@@ -44,20 +56,23 @@ def gather(recipe: Recipe) -> Gathered:
     trained = rules_of(recipe.clean)
     kept: dict[Part | None, list[Segment]] = defaultdict(list)
     reports: dict[Part | None, CleanReport] = defaultdict(CleanReport)
-    sources = []
+    sources, readings = [], []
     for source in recipe.data:
-        files = source.files(recipe.folder, recipe.pairs)
+        places = source.places(recipe.folder, recipe.pairs)
+        how = source.reading(recipe.pairs, skip_bad=skip_bad)
+        readings.append(how)
         rules = held_out.get(source.part or "", trained)
-        segments, report = clean(source.read(files, recipe.pairs), rules)
+        segments, report = clean(source.read(places, recipe.pairs, how), rules)
         kept[source.part] += segments
         reports[source.part] += report
+        files = [file for place in places for file in place.files]
         sources.append(_provenance(source, files, report.read))
     for part, report in reports.items():
         if not kept[part]:
             raise DataInvalid(_nothing_left(recipe, part, report))
     free = kept.pop(None, [])
     given = {part: kept[part] for part in PARTS if part in kept}
-    return Gathered(free, given, dict(reports), tuple(sources))
+    return Gathered(free, given, dict(reports), tuple(sources), tuple(readings))
 
 
 def _nothing_left(recipe: Recipe, part: Part | None, report: CleanReport) -> str:

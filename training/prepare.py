@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,11 +27,13 @@ class DataReport:
     sources: tuple[DataSource, ...]
     clean: dict[str, Any]
     split: dict[str, Any]
+    reading: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
             "sources": [source.model_dump(mode="json") for source in self.sources],
+            "reading": self.reading,
             "clean": self.clean,
             "split": self.split,
         }
@@ -60,14 +62,19 @@ class Prepared:
     report: DataReport
 
 
-def prepare(recipe: Recipe) -> Prepared:
-    """Return the recipe's data, ready for training. Raises DataInvalid."""
-    gathered = gather(recipe)
+def prepare(recipe: Recipe, *, skip_bad: bool = False) -> Prepared:
+    """Return the recipe's data, ready for training. Raises DataInvalid.
+
+    With `skip_bad` rows that cannot be read are counted in place of an error.
+    """
+    gathered = gather(recipe, skip_bad=skip_bad)
     parts = split(gathered.free, recipe.split, gathered.given)
     counts = parts.counts()
     if len(recipe.pairs) > 1 and recipe.objective.kind != "monolingual":
         counts["pairs"] = _counts_of_pairs(recipe, parts)
-    report = DataReport(gathered.sources, gathered.clean_report(), counts)
+    report = DataReport(
+        gathered.sources, gathered.clean_report(), counts, gathered.reading_report()
+    )
     return Prepared(parts.train, parts.dev, parts.test, report)
 
 
@@ -103,4 +110,5 @@ def load(folder: Path) -> Prepared:
     body = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
     sources = tuple(DataSource(**source) for source in body["sources"])
     train, dev, test = (load_jsonl(folder / f"{part}.jsonl") for part in PARTS)
-    return Prepared(train, dev, test, DataReport(sources, body["clean"], body["split"]))
+    report = DataReport(sources, body["clean"], body["split"], body.get("reading", {}))
+    return Prepared(train, dev, test, report)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import typing
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -40,8 +41,11 @@ def main() -> int:
 def page() -> str:
     """Return the whole page as Markdown."""
     parts = [_HEAD]
+    titles: dict[type[BaseModel], list[str]] = defaultdict(list)
     for title, model in sections(Recipe, ""):
-        parts.append(f"\n## {title or 'recipe'}\n\n{_lead(model)}\n")
+        titles[model].append(title or "recipe")
+    for model, places in titles.items():
+        parts.append(f"\n## {', '.join(places)}\n\n{_lead(model)}\n")
         parts.append("| key | values | default | |\n|---|---|---|---|")
         parts += [_row(name, info) for name, info in model.model_fields.items()]
     return "\n".join(parts) + "\n"
@@ -77,10 +81,10 @@ def _default(info: FieldInfo) -> str:
 
 
 def _values(annotation: Any) -> Iterator[str]:
-    if any(models_in(annotation)):
-        yield "a mapping" if typing.get_origin(annotation) is not tuple else "a list of mappings"
-        return
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if any(models_in(annotation)) and str not in arguments:
+        yield "a list of mappings" if origin is tuple else "a mapping"
+        return
     if origin is Literal:
         yield from (f"`{value}`" for value in arguments)
     elif origin in (tuple, list):

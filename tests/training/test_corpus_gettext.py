@@ -11,8 +11,10 @@ from adapters.errors import DataInvalid
 from adapters.ids import LanguagePair
 from training.corpus.catalogues import find_catalogues
 from training.corpus.gettext import read_gettext
+from training.corpus.reading import Reading
 from training.corpus.source import Source, digest_of
 
+HOW = Reading(LanguagePair("en", "fr"))
 FRENCH = "nplurals=2; plural=(n > 1);"
 BODY = """
 msgid "Save"
@@ -53,7 +55,7 @@ def catalogue(path: Path, body: str, *, plural_forms: str = FRENCH) -> Path:
 
 
 def pairs(path: Path) -> list[tuple[str, str]]:
-    return [(segment.source, segment.target) for segment in read_gettext(path)]
+    return [(segment.source, segment.target) for segment in read_gettext(path, HOW)]
 
 
 @pytest.mark.parametrize("name", ["a.po", "a.mo"])
@@ -63,8 +65,8 @@ def test_only_translated_messages_are_read(tmp_path: Path, name: str) -> None:
 
 
 def test_a_document_is_the_referring_file_or_the_context(tmp_path: Path) -> None:
-    from_po = {s.source: s.document for s in read_gettext(catalogue(tmp_path / "a.po", BODY))}
-    from_mo = {s.source: s.document for s in read_gettext(catalogue(tmp_path / "a.mo", BODY))}
+    from_po = {s.source: s.document for s in read_gettext(catalogue(tmp_path / "a.po", BODY), HOW)}
+    from_mo = {s.source: s.document for s in read_gettext(catalogue(tmp_path / "a.mo", BODY), HOW)}
     assert from_po == {"Save": "a", "Open": "src/menu.ts"}
     assert from_mo == {"Save": "a", "Open": "a#menu"}
 
@@ -72,7 +74,7 @@ def test_a_document_is_the_referring_file_or_the_context(tmp_path: Path) -> None
 def test_a_po_segment_knows_its_line(tmp_path: Path) -> None:
     path = catalogue(tmp_path / "a.po", BODY)
     lines = path.read_text(encoding="utf-8").splitlines()
-    for segment in read_gettext(path):
+    for segment in read_gettext(path, HOW):
         assert any(segment.source in line for line in lines[segment.line - 1 : segment.line + 3])
 
 
@@ -200,8 +202,9 @@ def test_a_reversed_source_swaps_its_texts(tmp_path: Path) -> None:
     path = catalogue(tmp_path / "a.po", BODY)
     source = Source(gettext=str(path), licence="MIT", pair=LanguagePair("en", "fr"))
     pair = LanguagePair("fr", "en")
-    files = source.files(tmp_path, [pair])
-    assert ("Enregistrer", "Save") in [(s.source, s.target) for s in source.read(files, [pair])]
+    places = source.places(tmp_path, [pair])
+    found = source.read(places, [pair], source.reading([pair]))
+    assert ("Enregistrer", "Save") in [(s.source, s.target) for s in found]
 
 
 def test_the_digest_of_a_source_is_of_its_content(tmp_path: Path) -> None:

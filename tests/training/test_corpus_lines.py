@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from adapters.errors import DataInvalid
 from adapters.ids import LanguagePair
 from training.corpus.jsonl import read_jsonl
+from training.corpus.reading import Reading
 from training.corpus.segment import Segment, load_jsonl, write_jsonl
 from training.corpus.tsv import read_tsv
 
@@ -37,13 +38,13 @@ def write(tmp_path: Path, name: str, *lines: str) -> Path:
 )
 def test_jsonl_reads_every_usual_shape(tmp_path: Path, body: dict[str, object]) -> None:
     path = write(tmp_path, "a.jsonl", json.dumps(body))
-    assert texts(list(read_jsonl(path, EN_FR))) == [("Save", "Enregistrer")]
+    assert texts(list(read_jsonl(path, Reading(EN_FR)))) == [("Save", "Enregistrer")]
 
 
 def test_jsonl_keeps_document_line_and_whitespace(tmp_path: Path) -> None:
     body = {"source": "  a\n\n- b ", "target": "\tc\u2028d", "doc": "menu"}
     path = write(tmp_path, "a.jsonl", "", json.dumps(body, ensure_ascii=False))
-    (segment,) = read_jsonl(path, EN_FR)
+    (segment,) = read_jsonl(path, Reading(EN_FR))
     assert (segment.source, segment.target) == ("  a\n\n- b ", "\tc\u2028d")
     assert (segment.document, segment.line, segment.origin) == ("menu", 2, f"{path}:2")
 
@@ -64,7 +65,7 @@ def test_a_bad_jsonl_line_is_told_with_path_and_line(
 ) -> None:
     path = write(tmp_path, "a.jsonl", '{"source": "a", "target": "b"}', line)
     with pytest.raises(DataInvalid) as caught:
-        list(read_jsonl(path, EN_FR))
+        list(read_jsonl(path, Reading(EN_FR)))
     assert str(caught.value).startswith(f"{path}:2: ")
     assert expected in str(caught.value)
 
@@ -77,12 +78,12 @@ def test_written_jsonl_is_read_back_unchanged(
     segments = [Segment(s, t, d, "f.po", n) for n, (s, t, d) in enumerate(rows, start=1)]
     write_jsonl(segments, path)
     assert load_jsonl(path) == segments
-    assert texts(list(read_jsonl(path, EN_FR))) == texts(segments)
+    assert texts(list(read_jsonl(path, Reading(EN_FR)))) == texts(segments)
 
 
 def test_tsv_keeps_quotes_and_spaces(tmp_path: Path) -> None:
     path = write(tmp_path, "a.tsv", '"Save" as\t"Enregistrer" sous ', " a\tb")
-    assert texts(list(read_tsv(path, EN_FR))) == [
+    assert texts(list(read_tsv(path, Reading(EN_FR)))) == [
         ('"Save" as', '"Enregistrer" sous '),
         (" a", "b"),
     ]
@@ -99,20 +100,22 @@ def test_tsv_keeps_quotes_and_spaces(tmp_path: Path) -> None:
 def test_tsv_columns_follow_a_header(
     tmp_path: Path, header: str, row: str, expected: tuple[str, str]
 ) -> None:
-    assert texts(list(read_tsv(write(tmp_path, "a.tsv", header, row), EN_FR))) == [expected]
+    assert texts(list(read_tsv(write(tmp_path, "a.tsv", header, row), Reading(EN_FR)))) == [
+        expected
+    ]
 
 
 def test_tsv_reads_windows_files(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_bytes(b"\xef\xbb\xbfsource\ttarget\r\na\tb\r\n")
-    assert texts(list(read_tsv(path, EN_FR))) == [("a", "b")]
+    assert texts(list(read_tsv(path, Reading(EN_FR)))) == [("a", "b")]
 
 
 @pytest.mark.parametrize(("line", "hint"), [("a", "a tab is missing"), ("a\tb\tc", "other tabs")])
 def test_a_bad_tsv_line_is_told_with_path_and_line(tmp_path: Path, line: str, hint: str) -> None:
     path = write(tmp_path, "a.tsv", "a\tb", line)
     with pytest.raises(DataInvalid, match=hint) as caught:
-        list(read_tsv(path, EN_FR))
+        list(read_tsv(path, Reading(EN_FR)))
     assert str(caught.value).startswith(f"{path}:2: expected 2 columns")
 
 
@@ -120,10 +123,10 @@ def test_a_line_that_is_not_utf8_is_told_with_path_and_line(tmp_path: Path) -> N
     path = tmp_path / "a.tsv"
     path.write_bytes(b"a\tb\na\t\xe9\n")
     with pytest.raises(DataInvalid, match="not UTF-8") as caught:
-        list(read_tsv(path, EN_FR))
+        list(read_tsv(path, Reading(EN_FR)))
     assert str(caught.value).startswith(f"{path}:2: ")
 
 
 def test_a_missing_file_says_where_paths_start(tmp_path: Path) -> None:
     with pytest.raises(DataInvalid, match="relative to the recipe"):
-        list(read_tsv(tmp_path / "absent.tsv", EN_FR))
+        list(read_tsv(tmp_path / "absent.tsv", Reading(EN_FR)))

@@ -12,6 +12,7 @@ import dragoman
 from adapters.errors import DataInvalid, RecipeInvalid
 from adapters.ids import LanguagePair
 from training.corpus.jsonl import read_jsonl
+from training.corpus.reading import Reading
 
 
 def invoke(*arguments: object) -> Result:
@@ -67,6 +68,39 @@ def test_a_broken_line_is_told_with_its_place(recipe_file: Path, tmp_path: Path)
     assert f"{tmp_path / 'pairs.tsv'}:2: " in str(result.exception)
 
 
+def test_broken_lines_are_counted_when_asked(recipe_file: Path, tmp_path: Path) -> None:
+    with (tmp_path / "pairs.tsv").open("a", encoding="utf-8") as file:
+        file.write("no tab\na\tb\tc\n")
+    result = invoke("data", "inspect", recipe_file, "--skip-bad", "--json")
+    reading = json.loads(result.stdout)["reading"]
+    assert reading["bad"] == 2
+    assert "a tab is missing" in reading["shown"][0]
+    assert "2 rows cannot be read" in invoke("data", "inspect", recipe_file, "--skip-bad").output
+
+
+def test_documentation_in_two_languages_is_built_and_told_by_page(tmp_path: Path) -> None:
+    for language, word in (("en", "Sentence"), ("fr", "Phrase")):
+        for page in range(8):
+            path = tmp_path / language / f"page{page}.md"
+            path.parent.mkdir(exist_ok=True)
+            lines = [f"{word} {n} of page {page} in `code{page}_{n}`." for n in range(10)]
+            path.write_text("\n\n".join(lines), encoding="utf-8")
+    with (tmp_path / "en" / "page3.md").open("a") as file:
+        file.write("\n\nNobody translated this.")
+    (tmp_path / "r.yaml").write_text(
+        "id: docs-en-fr\nlicence: MIT\n"
+        "data: [{markdown: '{language}', licence: MIT}]\nsplit: {dev: 5, test: 5}\n"
+    )
+    result = invoke("data", "build", tmp_path / "r.yaml", "--out", tmp_path / "built", "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["clean"]["kept"] == 80
+    pages = {Path(page["name"]).name: page for page in report["reading"]["pages"]}
+    assert (pages["page3.md"]["blocks"], pages["page3.md"]["aligned"]) == (11, 10)
+    shown = invoke("data", "inspect", tmp_path / "r.yaml").stdout
+    assert shown.index("page3.md") > shown.index("least aligned pages")
+
+
 def test_data_that_is_all_dropped_says_by_which_rules(recipe_file: Path, tmp_path: Path) -> None:
     (tmp_path / "pairs.tsv").write_text("same\tsame\n")
     result = invoke("data", "inspect", recipe_file)
@@ -105,4 +139,6 @@ def test_prefer_writes_preferences_that_are_a_source(
     assert "10 preferences" in result.stdout
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert {row["rejected"] for row in rows} == {"no idea"}
-    assert [s.rejected for s in read_jsonl(out, LanguagePair("en", "fr"))] == ["no idea"] * 10
+    assert [s.rejected for s in read_jsonl(out, Reading(LanguagePair("en", "fr")))] == [
+        "no idea"
+    ] * 10

@@ -17,7 +17,8 @@ from adapters.ids import LanguagePair
 from adapters.registry import FileRegistry
 from tests import fakes
 from tests.training.fake_run import World
-from training.corpus.jsonl import Columns, read_texts
+from training.corpus.jsonl import read_texts
+from training.corpus.reading import Columns, Reading
 from training.corpus.text import read_text
 from training.encode import IGNORED
 from training.encode_text import TextPacker
@@ -29,6 +30,7 @@ from training.recipe import Recipe
 from training.run import Options
 from training.split import leaked
 
+FRENCH = LanguagePair("fr", "fr")
 RECIPE = """\
 id: docs-en-fr
 licence: CC0-1.0
@@ -65,7 +67,7 @@ def load(tmp_path: Path, text: str = RECIPE) -> Recipe:
 def test_blocks_between_empty_lines_are_texts(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("\n\nUn\n  deux\n \t\n\nTrois\n", encoding="utf-8")
-    first, second = read_text(path, "fr")
+    first, second = read_text(path, Reading(FRENCH))
     assert (first.target, first.line) == ("Un\n  deux", 3)
     assert (second.target, second.line) == ("Trois", 7)
     assert first.pair == LanguagePair("fr", "fr")
@@ -75,11 +77,11 @@ def test_one_column_of_json_lines_is_text(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     lines = [{"text": "Un", "body": "Deux", "doc": "a"}, {"text": "Trois", "body": "Quatre"}]
     path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    assert [s.target for s in read_texts(path, "fr")] == ["Un", "Trois"]
-    named = list(read_texts(path, "fr", Columns(target="body")))
+    assert [s.target for s in read_texts(path, Reading(FRENCH))] == ["Un", "Trois"]
+    named = list(read_texts(path, Reading(FRENCH, Columns(target="body"))))
     assert [(s.target, s.document) for s in named] == [("Deux", "a"), ("Quatre", "a.jsonl")]
     with pytest.raises(DataInvalid, match=r"a\.jsonl:1: expected the key 'page', found 'text'"):
-        list(read_texts(path, "fr", Columns(target="page")))
+        list(read_texts(path, Reading(FRENCH, Columns(target="page"))))
 
 
 def test_text_is_cleaned_and_split_like_any_other(tmp_path: Path) -> None:

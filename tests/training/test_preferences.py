@@ -17,6 +17,7 @@ from training.clean.rules import CleanRules, rules_of
 from training.clean.run import clean
 from training.corpus.jsonl import read_jsonl
 from training.corpus.preferences import require_rejected
+from training.corpus.reading import Reading
 from training.corpus.segment import Segment, load_jsonl, write_jsonl
 from training.objective import CandidateRule
 from training.objectives.candidates import preference_of
@@ -29,7 +30,7 @@ PAIR = LanguagePair("en", "fr")
 def read(tmp_path: Path, *rows: dict[str, Any]) -> list[Segment]:
     path = tmp_path / "preferences.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows) + "\n", encoding="utf-8")
-    return list(read_jsonl(path, PAIR))
+    return list(read_jsonl(path, Reading(PAIR)))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_preferences_survive_being_written(tmp_path: Path) -> None:
     path = tmp_path / "written.jsonl"
     write_jsonl(segments, path)
     assert load_jsonl(path) == segments
-    assert next(read_jsonl(path, PAIR)).rejected == "b"
+    assert next(read_jsonl(path, Reading(PAIR))).rejected == "b"
 
 
 @pytest.mark.parametrize(

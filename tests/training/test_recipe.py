@@ -65,7 +65,7 @@ def test_all_faults_come_at_once_with_lines_and_remedies(tmp_path: Path) -> None
     assert "unknown key `licens`; did you mean `licence`?" in shown
     assert "unknown key `schedule.epoch`; did you mean `epochs`?" in shown
     assert "`licence` is missing; add for example `licence: BSD-3-Clause`" in shown
-    assert "exactly one of gettext, jsonl, tsv and text, found gettext and tsv" in shown
+    assert "found gettext and tsv" in shown
     assert "`schedule.batch_size`" in shown
     assert "found 'many'" in shown
     assert "expected DOMAIN-SOURCE-TARGET such as 'k8s-en-zh'" in shown

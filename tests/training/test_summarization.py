@@ -90,7 +90,7 @@ def test_a_line_without_the_named_columns_is_told(recipe: Recipe, tmp_path: Path
 def test_columns_of_a_source_without_keys_are_refused(tmp_path: Path) -> None:
     text = RECIPE.replace("jsonl: articles.jsonl", "tsv: articles.tsv")
     (tmp_path / "r.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(RecipeInvalid, match="`columns` are of a jsonl source"):
+    with pytest.raises(RecipeInvalid, match="`columns` are of a source of jsonl"):
         Recipe.load(str(tmp_path / "r.yaml"))
 
 

@@ -9,9 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from adapters.errors import DataInvalid
-
-# What gettext calls a locale and language tags call a script.
-_SCRIPTS = {"zh_cn": "zh_hans", "zh_sg": "zh_hans", "zh_tw": "zh_hant", "zh_hk": "zh_hant"}
+from training.corpus.languages import speaks
 
 
 def find_catalogues(where: str, base: Path, *, language: str) -> list[Path]:
@@ -29,7 +27,7 @@ def find_catalogues(where: str, base: Path, *, language: str) -> list[Path]:
     catalogues = _prefer_po(f for f in files if f.suffix in {".po", ".mo"})
     locales = {locale for f in catalogues if (locale := _locale(f))}
     if len(locales) > 1:
-        catalogues = [f for f in catalogues if _speaks(_locale(f), language)]
+        catalogues = [f for f in catalogues if speaks(_locale(f) or "", language)]
     if not catalogues:
         raise DataInvalid(
             f"{where}: no .po or .mo file of language {language!r} in it; found "
@@ -79,10 +77,3 @@ def _prefer_po(files: Iterable[Path]) -> list[Path]:
 
 def _locale(file: Path) -> str | None:
     return file.parent.parent.name if file.parent.name == "LC_MESSAGES" else None
-
-
-def _speaks(locale: str | None, language: str) -> bool:
-    if locale is None:
-        return False
-    code = locale.lower().replace("-", "_").partition(".")[0]
-    return language in {code, _SCRIPTS.get(code), code.partition("_")[0]}

@@ -10,6 +10,7 @@ from pathlib import Path
 import polib
 
 from adapters.errors import DataInvalid
+from training.corpus.reading import Reading
 from training.corpus.segment import Segment
 
 # The plural form that a variable count most often takes: 5 is "many" where languages have it.
@@ -19,7 +20,7 @@ _Entry = polib.POEntry | polib.MOEntry
 _Catalogue = polib.POFile | polib.MOFile
 
 
-def read_gettext(path: Path) -> Iterator[Segment]:
+def read_gettext(path: Path, _: Reading) -> Iterator[Segment]:
     """Yield the translated messages of one catalogue. Raises DataInvalid.
 
     Fuzzy, obsolete and untranslated entries and the header are skipped. A segment's document is

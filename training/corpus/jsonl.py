@@ -1,7 +1,7 @@
 """JSON Lines: {"source", "target"}, {"en", "fr"}, or OPUS' {"translation": {"en", "fr"}}.
 
-Or any two columns that the recipe names. Rows of a preference have keys of their own, see
-training.corpus.preferences.
+Or any two columns that the recipe names. Rows of instructions and of preferences have keys of
+their own, see training.corpus.instructions and .preferences.
 """
 
 from __future__ import annotations
@@ -11,69 +11,79 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from adapters.errors import DataInvalid
 from adapters.ids import LanguagePair
-from adapters.strict.section import Section
+from training.corpus.instructions import is_instruction, read_instruction
 from training.corpus.lines import numbered_lines
 from training.corpus.preferences import is_preference, read_preference
+from training.corpus.reading import Columns, Reading
 from training.corpus.segment import Segment
 from training.corpus.text import alone
 
 
-class Columns(Section):
-    """The keys of the texts in each line."""
-
-    source: str = Field(default="source", description="key of the source text")
-    target: str = Field(default="target", description="key of the target text")
-
-
-def read_jsonl(path: Path, pair: LanguagePair, columns: Columns | None = None) -> Iterator[Segment]:
+def read_jsonl(path: Path, how: Reading) -> Iterator[Segment]:
     """Yield the pairs of `path`; blank lines are skipped. Raises DataInvalid with path:line.
 
-    Without `columns`, the keys are source and target, or the codes of the languages.
+    Without columns, the keys are source and target, the codes of the languages, or those of
+    instructions and preferences.
     """
-    for number, line in numbered_lines(path):
+    for number, line in numbered_lines(path, how):
         if not line.strip():
             continue
-        body = _parse(line, path, number)
-        where, rejected = f"{path}:{number}", None
-        if columns is not None:
-            source, target = _named(body, columns, where)
-        elif is_preference(body):
-            source, target, rejected = read_preference(body, where)
-        else:
-            source, target = _texts(body, pair, where)
+        try:
+            body = _parse(line, path, number)
+            source, target, rejected = row_of(body, how, f"{path}:{number}")
+        except DataInvalid as error:
+            how.found_bad(error)
+            continue
         document = str(body.get("doc") or path.name)
         yield Segment(source, target, document, str(path), number, rejected=rejected)
 
 
-def read_texts(path: Path, language: str, columns: Columns | None = None) -> Iterator[Segment]:
+def row_of(body: dict[str, Any], how: Reading, where: str) -> tuple[str, str, str | None]:
+    """Return source, target and rejected text of one row. Raises DataInvalid with `where`."""
+    if how.columns is not None:
+        return *_named(body, how.columns, where), None
+    if is_preference(body):
+        return read_preference(body, where)
+    if is_instruction(body):
+        return *read_instruction(body, where), None
+    return *_texts(body, how.pair, where), None
+
+
+def read_texts(path: Path, how: Reading) -> Iterator[Segment]:
     """Yield the texts of `path` as monolingual segments. Raises DataInvalid with path:line.
 
-    Without `columns`, the key is `text`.
+    Without columns, the key is `text`.
     """
-    key = columns.target if columns else "text"
-    for number, line in numbered_lines(path):
+    for number, line in numbered_lines(path, how):
         if not line.strip():
             continue
-        where = f"{path}:{number}"
-        body = _parse(line, path, number)
-        if key not in body:
-            raise DataInvalid(
-                f"{where}: expected the key {key!r}, found "
-                f"{', '.join(map(repr, body)) or 'none'}; name the key in the source, for example "
-                f"`columns: {{target: {next(iter(body), 'text')}}}`"
-            )
-        text, document = _text(body, key, where), str(body.get("doc") or path.name)
-        yield alone(text, language, document=document, path=path, line=number)
+        try:
+            body = _parse(line, path, number)
+            text = _alone(body, how.columns, f"{path}:{number}")
+        except DataInvalid as error:
+            how.found_bad(error)
+            continue
+        document = str(body.get("doc") or path.name)
+        yield alone(text, how.pair.source, document=document, path=path, line=number)
+
+
+def _alone(body: dict[str, Any], columns: Columns | None, where: str) -> str:
+    key = columns.target if columns else "text"
+    if key not in body:
+        raise DataInvalid(
+            f"{where}: expected the key {key!r}, found "
+            f"{', '.join(map(repr, body)) or 'none'}; name the key in the source, for example "
+            f"`columns: {{target: {next(iter(body), 'text')}}}`"
+        )
+    return _text(body, key, where)
 
 
 def _parse(line: str, path: Path, number: int) -> dict[str, Any]:
     try:
         body = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataInvalid(
             f"{path}:{number}: not JSON ({error}); expected one object a line, such as "
             '{"source": "Save", "target": "Enregistrer"}'

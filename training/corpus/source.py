@@ -15,25 +15,64 @@ from adapters.ids import LanguagePair
 from adapters.manifest import Pair
 from adapters.strict.section import Section
 from training.corpus.catalogues import find_catalogues
-from training.corpus.gettext import read_gettext
-from training.corpus.jsonl import Columns, read_jsonl, read_texts
+from training.corpus.formats import FORMATS, Double
+from training.corpus.hub import HubSet, read_hub
+from training.corpus.jsonl import read_texts
+from training.corpus.places import Place, Sides, double_places, single_places
+from training.corpus.reading import Columns, Reading
 from training.corpus.segment import Segment
 from training.corpus.text import read_text
-from training.corpus.tsv import read_tsv
 
-FORMATS = ("gettext", "jsonl", "tsv", "text")
+# All that a source may be; those of `text` and `hub` are no files of pairs.
+KINDS: Final = (*FORMATS, "text", "hub")
 Part = Literal["train", "dev", "test"]
 PARTS: Final[tuple[Part, ...]] = get_args(Part)
+_HAS_COLUMNS: Final = ("jsonl", "csv", "xlsx", "hub")
+
+
+Where = str | Sides
 
 
 class Source(Section):
-    """Where text comes from: exactly one of the formats, and under which licence."""
+    """Where text comes from: exactly one of the formats, and under which licence.
+
+    Files of pairs may be a file, a folder or a glob. Where each language has its own, `{language}`
+    stands for its code in the path, or `source` and `target` name both.
+    """
 
     gettext: str | None = Field(
         default=None, description="a .po/.mo file, a folder of them, or an installed pip package"
     )
-    jsonl: str | None = Field(default=None, description="a JSON Lines file")
-    tsv: str | None = Field(default=None, description="a tab-separated file")
+    tmx: str | None = Field(default=None, description="translation memories (TMX 1.4)")
+    xliff: str | None = Field(default=None, description="XLIFF 1.2 or 2.x; finished units")
+    jsonl: str | None = Field(default=None, description="JSON Lines files")
+    tsv: str | None = Field(default=None, description="tab-separated files")
+    csv: str | None = Field(default=None, description="CSV files with a first row of names")
+    xlsx: str | None = Field(default=None, description="workbooks with a first row of names")
+    xcstrings: str | None = Field(default=None, description="Apple's string catalogues")
+    commented: str | None = Field(
+        default=None, description="Markdown pages with the original in comments (Kubernetes)"
+    )
+    markdown: Where | None = Field(
+        default=None, description="two trees of Markdown pages", examples=["docs/{language}"]
+    )
+    moses: Where | None = Field(
+        default=None, description="two files of lines", examples=["europarl.{language}"]
+    )
+    subtitles: Where | None = Field(default=None, description="two SRT or WebVTT files")
+    android: Where | None = Field(
+        default=None,
+        description="two strings.xml",
+        examples=["{source: res/values/strings.xml, target: res/values-fr/strings.xml}"],
+    )
+    apple: Where | None = Field(
+        default=None, description="two .strings files", examples=["{language}.lproj"]
+    )
+    locale_json: Where | None = Field(
+        default=None, description="i18next or ARB files", examples=["locales/{language}.json"]
+    )
+    properties: Where | None = Field(default=None, description="two Java .properties files")
+    hub: HubSet | None = Field(default=None, description="a data set of a hub, by name")
     text: str | None = Field(
         default=None, description="a file of plain text in one language, texts between empty lines"
     )
@@ -66,23 +105,24 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _one_format(self) -> Self:
-        given = [name for name in FORMATS if getattr(self, name)]
+        given = [name for name in KINDS if getattr(self, name)]
         if len(given) != 1:
             raise ValueError(
-                f"needs exactly one of {', '.join(FORMATS[:-1])} and {FORMATS[-1]}, "
+                f"needs exactly one of {', '.join(KINDS[:-1])} and {KINDS[-1]}, "
                 f"found {' and '.join(given) or 'none'}"
             )
         return self
 
     @model_validator(mode="after")
     def _keys_of_format(self) -> Self:
-        if self.columns is not None and not self.jsonl:
+        if self.columns is not None and self.kind not in _HAS_COLUMNS:
             raise ValueError(
-                "`columns` are of a jsonl source; a TSV file names its own in a header"
+                f"`columns` are of a source of {', '.join(_HAS_COLUMNS)}; a TSV file names its own "
+                "in a header"
             )
         if self.text and self.language is None:
             raise ValueError("a text source says its `language`; add for example `language: fr`")
-        if self.language is not None and (self.gettext or self.tsv or self.pair):
+        if self.language is not None and (self.kind not in {"text", "jsonl"} or self.pair):
             raise ValueError(
                 "`language` is of monolingual text (text or jsonl), which has no `pair`; "
                 "remove one of them"
@@ -90,9 +130,17 @@ class Source(Section):
         return self
 
     @property
+    def kind(self) -> str:
+        """Which of the formats it is."""
+        return next(name for name in KINDS if getattr(self, name))
+
+    @property
     def location(self) -> str:
-        """The path or package that the recipe names."""
-        return self.gettext or self.jsonl or self.tsv or self.text or ""
+        """The path, package or data set that the recipe names."""
+        where = getattr(self, self.kind)
+        if isinstance(where, Sides):
+            return f"{where.source} and {where.target}"
+        return str(where.name if isinstance(where, HubSet) else where)
 
     def directions(self, pairs: Sequence[LanguagePair]) -> list[LanguagePair]:
         """Return which of `pairs` this source has text for, that of the files first."""
@@ -100,36 +148,59 @@ class Source(Section):
         found = [pair for pair in (own, own.reverse) if pair in pairs]
         return found if self.both_directions else found[:1]
 
-    def files(self, folder: Path, pairs: Sequence[LanguagePair]) -> list[Path]:
+    def places(self, folder: Path, pairs: Sequence[LanguagePair]) -> list[Place]:
         """Return the files of this source; `folder` is the recipe's. Raises DataInvalid."""
+        pair = self.pair or pairs[0]
         if self.gettext:
-            language = (self.pair or pairs[0]).target
-            return find_catalogues(self.gettext, folder, language=language)
-        path = folder / Path(self.location).expanduser()
-        if not path.is_file():
-            raise DataInvalid(f"{path}: no such file; paths are relative to the recipe's folder")
-        return [path]
+            return [Place(f) for f in find_catalogues(self.gettext, folder, language=pair.target)]
+        if self.hub:
+            return []
+        if self.text:
+            return single_places(self.text, folder, (".txt",))
+        found, where = FORMATS[self.kind], getattr(self, self.kind)
+        if isinstance(found, Double):
+            return double_places(where, folder, pair, found.suffixes)
+        return single_places(where, folder, found.suffixes)
 
-    def read(self, files: list[Path], pairs: Sequence[LanguagePair]) -> Iterator[Segment]:
-        """Yield the segments of `files` in each of their directions. Raises DataInvalid."""
+    def read(
+        self, places: Sequence[Place], pairs: Sequence[LanguagePair], how: Reading
+    ) -> Iterator[Segment]:
+        """Yield the segments of `places` in each of their directions. Raises DataInvalid.
+
+        `how` is of the languages of the files, see `reading`.
+        """
         if self.language is not None:
-            for path in files:
-                yield from self._read_texts(path, self.language)
+            read = read_texts if self.jsonl else read_text
+            for place in places:
+                yield from read(place.target, how)
             return
+        for segment in self._pairs(places, how):
+            found = replace(segment, pair=how.pair)
+            for direction in self.directions(pairs):
+                yield found if direction == how.pair else found.reversed()
+
+    def reading(self, pairs: Sequence[LanguagePair], *, skip_bad: bool = False) -> Reading:
+        """Return how the files are read: their languages and columns."""
         own = self.pair or pairs[0]
-        for direction in self.directions(pairs):
-            for path in files:
-                for segment in self._read_file(path, own):
-                    found = replace(segment, pair=own)
-                    yield found if direction == own else found.reversed()
+        if self.language is not None:
+            own = LanguagePair(self.language, self.language)
+        return Reading(own, self.columns, skip_bad)
 
-    def _read_texts(self, path: Path, language: str) -> Iterator[Segment]:
-        return read_texts(path, language, self.columns) if self.jsonl else read_text(path, language)
+    def _pairs(self, places: Sequence[Place], how: Reading) -> Iterator[Segment]:
+        if self.hub is not None:
+            yield from read_hub(self.hub, how)
+            return
+        for place in places:
+            try:
+                yield from self._of_place(place, how)
+            except DataInvalid as error:  # of a whole file: the next may be sound
+                how.found_bad(error)
 
-    def _read_file(self, path: Path, pair: LanguagePair) -> Iterator[Segment]:
-        if self.gettext:
-            return read_gettext(path)
-        return read_jsonl(path, pair, self.columns) if self.jsonl else read_tsv(path, pair)
+    def _of_place(self, place: Place, how: Reading) -> Iterator[Segment]:
+        found = FORMATS[self.kind]
+        if isinstance(found, Double):
+            return found.read(place.source or place.target, place.target, how)
+        return found.read(place.target, how)
 
 
 def digest_of(files: list[Path]) -> str:

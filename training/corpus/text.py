@@ -7,22 +7,23 @@ from pathlib import Path
 
 from adapters.ids import LanguagePair
 from training.corpus.lines import numbered_lines
+from training.corpus.reading import Reading
 from training.corpus.segment import Segment
 
 
-def read_text(path: Path, language: str) -> Iterator[Segment]:
+def read_text(path: Path, how: Reading) -> Iterator[Segment]:
     """Yield the blocks of `path` as monolingual segments. Raises DataInvalid with path:line."""
     block: list[str] = []
     start = 1
-    for number, line in numbered_lines(path):
+    for number, line in numbered_lines(path, how):
         if line.strip():
             start = start if block else number
             block.append(line)
         elif block:
-            yield _segment(block, language, path, start)
+            yield _segment(block, how.pair.source, path, start)
             block = []
     if block:
-        yield _segment(block, language, path, start)
+        yield _segment(block, how.pair.source, path, start)
 
 
 def _segment(block: list[str], language: str, path: Path, line: int) -> Segment:

@@ -1,0 +1,61 @@
+"""Java .properties: keys and texts of one language."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from adapters.errors import DataInvalid
+from training.corpus.reading import Reading
+from training.corpus.strings import String, unescaped
+
+# A key ends at the first `=`, `:` or space that no backslash protects.
+_ROW: Final = re.compile(r"((?:\\.|[^\\=:\s])*)[ \t\f]*[=:]?[ \t\f]*(.*)", re.DOTALL)
+
+
+def read_properties(path: Path, how: Reading) -> Iterator[String]:
+    """Yield the strings of `path`. Raises DataInvalid with path:line.
+
+    UTF-8 as since Java 9; a file that is none is read as ISO 8859-1, as before.
+    """
+    for number, row in _rows(_read(path)):
+        if "\\u" in row and (wrong := re.search(r"\\u(?![0-9A-Fa-f]{4})", row)):
+            where = row[wrong.start() : wrong.start() + 6]
+            how.found_bad(
+                DataInvalid(f"{path}:{number}: expected four hex digits after \\u, found {where!r}")
+            )
+            continue
+        match = _ROW.fullmatch(row)
+        if match is not None and match[1]:
+            yield String(unescaped(match[1]), unescaped(match[2]), number)
+
+
+def _read(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataInvalid(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _rows(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each logical line with its number: a backslash at the end goes on in the next."""
+    begun, start = "", 0
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
+        rest = line.lstrip(" \t\f")
+        if not begun and (not rest or rest[0] in "#!"):
+            continue
+        start = start if begun else number
+        slashes = len(rest) - len(rest.rstrip("\\"))
+        if slashes % 2:
+            begun += rest[:-1]
+            continue
+        yield start, begun + rest
+        begun = ""
+    if begun:
+        yield start, begun
