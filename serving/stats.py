@@ -10,7 +10,7 @@ from serving import markers
 from serving.metrics import process_metrics
 from serving.settings import handed_over
 from serving.step_times import StepTimes
-from serving.vllm_compat import StatLoggerBase
+from serving.vllm_compat import StatLoggerBase, forget_lora_mixes
 
 
 class SaturationLogger(StatLoggerBase):
@@ -34,6 +34,8 @@ class SaturationLogger(StatLoggerBase):
         if scheduler_stats is None:
             return
         stats = scheduler_stats
+        if self._sees_all:  # values of several processes are in files, which nothing can empty
+            forget_lora_mixes()
         # Every adapter with a request stands there, those that run none with a 0.
         adapters = sum(n > 0 for n in stats.running_lora_adapters.values())
         process_metrics().lora_info.note(

@@ -17,6 +17,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
+from prometheus_client import REGISTRY, Gauge
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -290,3 +292,14 @@ def put_adapter_store(store: type[LRUCacheWorkerLoRAManager]) -> None:
 def adapter_store(worker: Any) -> Any:
     """Return what keeps the adapters of one worker: ours, if it is in force."""
     return worker.model_runner.lora_manager
+
+
+def forget_lora_mixes() -> None:
+    """Empty vLLM's gauge of running and waiting adapters, which its logger fills at each step.
+
+    It keeps a series for each mix of adapters it ever saw (vllm/v1/metrics/loggers.py): some 1,700
+    in half an hour of 24 adapters, and every scrape carries them. Of the current mix only.
+    """
+    gauge = REGISTRY._names_to_collectors.get("vllm:lora_requests_info")
+    if isinstance(gauge, Gauge):
+        gauge.clear()

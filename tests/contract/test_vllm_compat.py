@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
+from prometheus_client import REGISTRY, Gauge
 
 from adapters.errors import FileMissing
 from serving import vllm_compat
@@ -137,6 +138,23 @@ def test_the_stat_logger_is_fed_as_vllm_feeds_its_own() -> None:
     assert parameters(base.record)[:3] == ["self", "scheduler_stats", "iteration_stats"]
     assert parameters(base.__init__) == ["self", "vllm_config", "engine_index"]
     assert not inspect.isabstract(SaturationLogger)
+
+
+def test_the_gauge_that_keeps_every_mix_of_adapters_can_be_emptied() -> None:
+    from vllm.v1.metrics.loggers import PrometheusStatLogger
+
+    name = "vllm:lora_requests_info"
+    assert f'name="{name}"' in inspect.getsource(PrometheusStatLogger.__init__)
+    vllm_compat.forget_lora_mixes()  # before there is one
+    gauge = Gauge(name, "as vLLM's", ["running_lora_adapters"])
+    try:
+        for mix in ("", "a", "a,b"):
+            vllm_compat.forget_lora_mixes()
+            gauge.labels(mix).set_to_current_time()
+        (family,) = gauge.collect()
+        assert [sample.labels["running_lora_adapters"] for sample in family.samples] == ["a,b"]
+    finally:
+        REGISTRY.unregister(gauge)
 
 
 @pytest.mark.parametrize(("fields", "expected"), [

@@ -66,6 +66,16 @@ def test_thousands_of_unknown_names_leave_nothing_behind(server: RunningServer) 
         assert statistics.median(last) < 2 * statistics.median(first) + 0.005
 
 
+def test_mixes_of_adapters_that_are_over_leave_no_series(server: RunningServer) -> None:
+    def mixes() -> list[str]:
+        return [name for name in series(server) if name.startswith("vllm:lora_requests_info")]
+
+    for _ in range(2):
+        for name in ("alpha-en-fr", "beta-en-fr"):
+            assert server.ask(name)
+    assert len(mixes()) <= 1
+
+
 @pytest.mark.parametrize("name", ["x" * 200_000, "ü" * 50_000, "alpha-en-fr@" + "9" * 100_000,
                                   "alpha-en-fr@" + "a" * 100_000, "a\r\nX-Evil: 1"])  # fmt: skip
 def test_a_name_of_any_length_is_answered_in_a_few_lines(server: RunningServer, name: str) -> None:
