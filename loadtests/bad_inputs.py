@@ -10,13 +10,14 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import aiohttp
 
 from loadtests.load import client
 
+_SHOWN: Final = 5
 _ROUTES: Final = ("/v1/chat/completions", "/v1/completions")
 _ODD: Final[tuple[Any, ...]] = (
     None, True, -1, 0, 1e308, 10**30, "", "x" * 20_000, "\ud800", "\0", [], {}, [[]], {"a": {}},
@@ -71,9 +72,33 @@ def _whole(path: str, model: str) -> dict[str, Any]:
     return {**body, "messages": [{"role": "user", "content": "Open the file."}]}
 
 
-async def statuses(url: str, models: tuple[str, ...], count: int, seed: int = 0) -> dict[str, int]:
-    """Return how many answers had each status; "none" where the connection broke."""
-    found: Counter[str] = Counter()
+@dataclass
+class Outcome:
+    """How many answers had each status ("none": the connection broke), and the server's faults.
+
+    `faults` are the first few requests that were not answered as what they are, with the answer.
+    """
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+
+    def note(self, bad: BadRequest, status: str, said: str) -> None:
+        """Count one answer."""
+        self.statuses[status] += 1
+        if (status == "none" or status[0] == "5") and len(self.faults) < _SHOWN:
+            self.faults.append(
+                f"{bad.method} {bad.path} {bad.body[:1000]!r}: {status} {said[:500]}"
+            )
+
+    @property
+    def is_good(self) -> bool:
+        """Whether no request brought the server into trouble."""
+        return not self.faults
+
+
+async def tried(url: str, models: tuple[str, ...], count: int, seed: int = 0) -> Outcome:
+    """Send `count` broken requests, eight at a time; return how they were answered."""
+    found = Outcome()
     gate = asyncio.Semaphore(8)
     async with client.session(url, {}) as session:
 
@@ -83,10 +108,9 @@ async def statuses(url: str, models: tuple[str, ...], count: int, seed: int = 0)
                     async with session.request(
                         bad.method, bad.path, data=bad.body, headers=bad.headers
                     ) as answer:
-                        await answer.read()
-                        found[str(answer.status)] += 1
-                except aiohttp.ClientError:
-                    found["none"] += 1
+                        found.note(bad, str(answer.status), await answer.text(errors="replace"))
+                except aiohttp.ClientError as error:
+                    found.note(bad, "none", repr(error))
 
         await asyncio.gather(*(ask(bad) for bad in bad_requests(count, models, seed)))
-    return dict(sorted(found.items()))
+    return found

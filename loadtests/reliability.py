@@ -56,11 +56,18 @@ def _bad(out: Path) -> bool:
     """Send broken requests; return whether none was answered 5xx and the server still answers."""
     scenario = Scenario.load("steady")
     with target.started(Kind.DRAGOMAN, scenario, out) as there:
-        found = asyncio.run(bad_inputs.statuses(there.url, there.models, _BAD_INPUTS))
+        found = asyncio.run(bad_inputs.tried(there.url, there.models, _BAD_INPUTS))
         alive = target.listed(there.url, {})
-    whole = {"tried": _BAD_INPUTS, "statuses": found, "answers_after": bool(alive)}
+    whole = {
+        "tried": _BAD_INPUTS,
+        "statuses": dict(sorted(found.statuses.items())),
+        "faults": found.faults,
+        "answers_after": bool(alive),
+    }
     (out / _BAD_FILE).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
-    return bool(alive) and not any(status[0] == "5" or status == "none" for status in found)
+    for fault in found.faults:
+        note(fault)
+    return bool(alive) and found.is_good
 
 
 def table(out: Path) -> str:

@@ -45,6 +45,10 @@ class Contracts:
 
         The base model, and adapters that vLLM was started with, have no contract of ours.
         """
+        body = None
+        if raw_request is not None:
+            body = await raw_request.json()
+            contract.refuse_half_characters(await raw_request.body(), body)
         name = request.model
         if not name or self._models.is_base_model(name) or name in self._models.lora_requests:
             _note_labels(raw_request, (name, "") if name in self._models.lora_requests else None)
@@ -55,7 +59,6 @@ class Contracts:
             raw_request.state.dragoman = resolved
         manifest = resolved.manifest
         _note_labels(raw_request, labels_of(manifest.id, manifest.version))
-        body = await raw_request.json() if raw_request is not None else None
         said = contract.said_by_client(request, body)
         token = contract.current.set(contract.Binding(resolved, asked=name, said=said))
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence, Set
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ class Binding:
     said: frozenset[str]
 
 
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 # Set by the handlers for the span of one request.
 current: Final[ContextVar[Binding | None]] = ContextVar("dragoman_binding", default=None)
 
@@ -111,6 +114,23 @@ def said_by_client(request: Any, body: object = None) -> frozenset[str]:
         return frozenset(name for name, value in body.items() if value is not None)
     values = vars(request)
     return frozenset(name for name in request.model_fields_set if values.get(name) is not None)
+
+
+def refuse_half_characters(raw: bytes, body: object) -> None:
+    """Raise RequestInvalid for a lone surrogate in any text of a body.
+
+    JSON can escape one, and nothing can write it on: vLLM answers 500 for one in `stop`.
+    """
+    if _SURROGATE.search(raw) is None:
+        return
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise RequestInvalid(
+            f"the body has a lone surrogate ({error.object[error.start]!a}), found in "
+            f"{error.object[max(0, error.start - 20) : error.end]!a}; send text that can be "
+            "written as UTF-8"
+        ) from error
 
 
 def apply_decoding(request: Any, manifest: AdapterManifest, *, said: Set[str]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from loadtests import bad_inputs, vllm_bench
@@ -85,10 +86,19 @@ def test_a_scenario_finds_nothing_wrong(name: str, ours: Target, references: Ref
 
 def test_broken_requests_are_never_the_servers_fault(server: RunningServer) -> None:
     models = target.listed(server.url, {})
-    found = asyncio.run(bad_inputs.statuses(server.url, models, 300))
-    assert sum(found.values()) == 300
-    assert all(status[0] in "24" for status in found), found
+    found = asyncio.run(bad_inputs.tried(server.url, models, 300))
+    assert found.statuses.total() == 300
+    assert all(status[0] in "24" for status in found.statuses), found
     assert server.ask("alpha-en-fr") == "alpha"
+
+
+@pytest.mark.parametrize("model", ["alpha-en-fr", "gemma3-270m"])
+@pytest.mark.parametrize("key", ["stop", "user", "unheard_of"])
+def test_half_a_character_is_the_clients_fault(server: RunningServer, model: str, key: str) -> None:
+    body = {"model": model, "messages": [{"role": "user", "content": "Help"}], key: "\ud800"}
+    answer = httpx.post(f"{server.url}/v1/chat/completions", content=json.dumps(body), timeout=30)
+    assert answer.status_code == 400
+    assert "lone surrogate" in answer.json()["error"]["message"]
 
 
 def test_the_command_loads_any_url_and_writes_a_page(server: RunningServer, tmp_path: Path) -> None:

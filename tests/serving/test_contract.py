@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,18 @@ def test_what_a_client_said_is_in_the_body_and_null_says_nothing() -> None:
 def test_without_a_body_what_was_set_on_the_request_is_what_was_said() -> None:
     request = FakeRequest(max_tokens=16, temperature=None)
     assert contract.said_by_client(request) == {"max_tokens"}
+
+
+@pytest.mark.parametrize("half", ["\ud800", "a\udfffb", "\udc00\ud800"])
+def test_half_a_character_is_refused_wherever_it_stands(half: str) -> None:
+    for body in ({"stop": half}, {"messages": [{"content": half}]}, {half: 1}):
+        with pytest.raises(RequestInvalid, match="lone surrogate"):
+            contract.refuse_half_characters(json.dumps(body).encode(), body)
+
+
+def test_whole_characters_may_be_escaped() -> None:
+    raw = json.dumps({"stop": "🎉", "user": "\\ud800"}).encode()
+    contract.refuse_half_characters(raw, json.loads(raw))
 
 
 def test_a_prompt_is_never_cut() -> None:
