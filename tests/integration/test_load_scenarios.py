@@ -97,7 +97,7 @@ def test_broken_requests_are_never_the_servers_fault(server: RunningServer) -> N
 def test_half_a_character_is_the_clients_fault(server: RunningServer, model: str, key: str) -> None:
     body = {"model": model, "messages": [{"role": "user", "content": "Help"}], key: "\ud800"}
     answer = httpx.post(f"{server.url}/v1/chat/completions", content=json.dumps(body), timeout=30)
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert "lone surrogate" in answer.json()["error"]["message"]
 
 

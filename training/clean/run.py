@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from training.clean.rules import Rule
+from training.clean.view import View
 from training.corpus.segment import Segment
 
 _SAMPLES_PER_RULE = 5
@@ -57,7 +58,8 @@ def clean(
     kept = []
     for segment in segments:
         report.read += 1
-        broken = next((name for name, must_go in rules.items() if must_go(segment)), None)
+        view = View(segment)
+        broken = next((name for name, must_go in rules.items() if must_go(view)), None)
         if broken is None:
             kept.append(segment)
             continue
