@@ -18,6 +18,7 @@ _STYLE: Final[Any] = {
     "axes.spines.top": False, "axes.spines.right": False,
 }  # fmt: skip
 _MOST_ADAPTERS: Final = 24
+_FEW_EVENTS: Final = 12
 
 
 def over_time(report: Mapping[str, Any]) -> str:
@@ -28,7 +29,7 @@ def over_time(report: Mapping[str, Any]) -> str:
         figure, axes = plt.subplots(3, 1, figsize=(9, 5.4), sharex=True, layout="constrained")
         axes[0].step(at_s, [row["sent_per_s"] for row in rows], where="post", color="0.4")
         axes[0].set_ylabel("requests/s meant")
-        bad = [(row["at_s"], row["not_ok"]) for row in rows if row["not_ok"]]
+        bad = [(row["at_s"], row["not_ok_per_s"]) for row in rows if row["not_ok_per_s"]]
         if bad:
             axes[0].plot(*zip(*bad, strict=True), "x", color="tab:red", label="without an answer")
             axes[0].legend(frameon=False, loc="upper right")
@@ -105,8 +106,10 @@ def _named(row: Mapping[str, Any]) -> str:
 def _mark(axes: Sequence[Axes], report: Mapping[str, Any]) -> None:
     for axis in axes:
         axis.axvspan(0, report["scenario"]["warm_s"], color="0.95", lw=0)
+        # A mark for each of a hundred would hide what it marks.
+        strength = 0.8 if len(report["events"]) <= _FEW_EVENTS else 0.2
         for event in report["events"]:
-            axis.axvline(event["at_s"], color="tab:red", lw=0.8, ls=":")
+            axis.axvline(event["at_s"], color="tab:red", lw=0.8, ls=":", alpha=strength)
             axis.axvspan(
                 event["at_s"], event["at_s"] + event["took_s"], color="tab:red", alpha=0.08, lw=0
             )

@@ -124,7 +124,9 @@ def timeline(served: Sequence[Served], seconds: float) -> list[dict[str, Any]]:
             "at_s": round(number * length, 1),
             "sent_per_s": round(len(some) / length, 2),
             "tokens_per_s": round(tokens[number] / length, 1),
-            "not_ok": sum(one.ending not in (Ending.OK, Ending.LEFT) for one in some),
+            "not_ok_per_s": round(
+                sum(one.ending not in (Ending.OK, Ending.LEFT) for one in some) / length, 2
+            ),
             **_waits(some),
         }
         for number in range(int(seconds // length) + 1)

@@ -16,6 +16,8 @@ from loadtests.load.target import Target
 
 _EVERY_S: Final = 5.0
 _LOOKS: Final = 50  # at least, in a short run
+# Looks after which the processes are looked for again: an engine that died is back as another.
+_SAME: Final = 12
 # The first fifth is left out: caches fill, the allocator finds its size.
 _SETTLED: Final = 0.2
 _EDGE: Final = 0.2
@@ -75,14 +77,17 @@ class Processes:
     def __init__(self, root: int) -> None:
         self._root = root
         self._found: list[psutil.Process] = []
+        self._looks = 0
 
     def held(self) -> tuple[float | None, float | None]:
         """Return bytes and descriptors of all; None once the server is gone.
 
         Bytes are of their own pages: what processes share would be counted again in each.
         """
-        # To look for them takes 10 ms in the generator's loop, so not before one has gone.
-        if not self._found or not all(process.is_running() for process in self._found):
+        # To look for them takes 10 ms in the generator's loop, so not each time.
+        is_due = self._looks % _SAME == 0
+        self._looks += 1
+        if is_due or not all(process.is_running() for process in self._found):
             try:
                 root = psutil.Process(self._root)
                 self._found = [root, *root.children(recursive=True)]
@@ -107,8 +112,8 @@ def growth(seen: Sequence[Holding]) -> dict[str, Any]:
         if len(values) >= 2 * edge:
             first, last = median(values[:edge]), median(values[-edge:])
             found[what] = {
-                "first": first,
-                "last": last,
+                "first": round(first, 1),
+                "last": round(last, 1),
                 "growth_percent": round(100 * (last / first - 1), 2),
             }
     return found
