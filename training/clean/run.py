@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from training.clean.rules import Rule
-from training.clean.view import View
 from training.corpus.segment import Segment
 
 _SAMPLES_PER_RULE = 5
@@ -58,8 +57,7 @@ def clean(
     kept = []
     for segment in segments:
         report.read += 1
-        view = View(segment)
-        broken = next((name for name, must_go in rules.items() if must_go(view)), None)
+        broken = next((name for name, must_go in rules.items() if must_go(segment)), None)
         if broken is None:
             kept.append(segment)
             continue
