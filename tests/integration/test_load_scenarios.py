@@ -96,7 +96,12 @@ def test_broken_requests_are_never_the_servers_fault(server: RunningServer) -> N
 @pytest.mark.parametrize("key", ["stop", "user", "unheard_of"])
 def test_half_a_character_is_the_clients_fault(server: RunningServer, model: str, key: str) -> None:
     body = {"model": model, "messages": [{"role": "user", "content": "Help"}], key: "\ud800"}
-    answer = httpx.post(f"{server.url}/v1/chat/completions", content=json.dumps(body), timeout=30)
+    answer = httpx.post(
+        f"{server.url}/v1/chat/completions",
+        content=json.dumps(body),  # which escapes it; httpx's own JSON could not be sent
+        headers={"content-type": "application/json"},
+        timeout=30,
+    )
     assert answer.status_code == 422
     assert "lone surrogate" in answer.json()["error"]["message"]
 
