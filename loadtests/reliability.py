@@ -1,6 +1,6 @@
 """`make loadtest`: every scenario in full on a server of ours, and what that says of it.
 
-python -m loadtests.reliability                 an hour and a half; .bench/loads/, a table
+python -m loadtests.reliability                 about an hour; .bench/loads/, a table
 python -m loadtests.reliability --only burst    one of them
 python -m loadtests.reliability --print         the table again, of what was measured
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +27,7 @@ from loadtests.load.run import Run
 from loadtests.load.scenario import Scenario
 from loadtests.load.served import Ending, Served
 from loadtests.load.target import Target
-from loadtests.load.watch import Holding, growth
+from loadtests.load.watch import Holding, Processes, growth
 
 
 def made(first_s: float = 0.1, *, left: int = 0) -> dict[str, Any]:
@@ -60,6 +64,19 @@ def test_figures_are_what_the_clients_saw(sound: dict[str, Any]) -> None:
     assert sound["requests"]["ok"] == sound["requests"]["sent"]
     assert sound["goodput"]["share"] == 1
     assert json.loads(json.dumps(sound)) == sound
+
+
+def test_a_process_that_comes_later_is_held_too() -> None:
+    processes = Processes(os.getpid())
+    before, _ = processes.held()
+    late = [sys.executable, "-c", "held = b'x' * 60_000_000; input()"]
+    with subprocess.Popen(late, stdin=subprocess.PIPE) as child:
+        time.sleep(1)
+        found = [processes.held()[0] for _ in range(13)]
+        child.communicate(b"\n")
+    assert before is not None
+    assert found[-1] is not None
+    assert found[-1] - before > 50_000_000
 
 
 def test_goodput_is_of_the_clients_that_stayed() -> None:

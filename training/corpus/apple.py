@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import plistlib
 import re
 from collections.abc import Iterator, Mapping
@@ -14,12 +13,14 @@ from training.corpus.languages import speaks
 from training.corpus.reading import Reading
 from training.corpus.segment import Segment
 from training.corpus.strings import String, unescaped
+from training.corpus.whole_file import read_bytes, read_object
 
 _TOKEN: Final = re.compile(
     r"""\s+ | //[^\n]* | /\*.*?\*/
       | (?P<text>"(?:[^"\\]|\\.)*") | (?P<word>[\w.$/:-]+) | (?P<mark>=) | (?P<end>;)""",
     re.VERBOSE | re.DOTALL,
 )
+_CATALOGUE: Final = 'a string catalogue with "strings"'
 _PLIST: Final = (b"bplist", b"<?xml")
 
 
@@ -28,7 +29,7 @@ def read_strings(path: Path, how: Reading) -> Iterator[String]:
 
     Raises DataInvalid with path:line; after a bad row the next is read.
     """
-    data = _bytes(path)
+    data = read_bytes(path)
     if data.startswith(_PLIST):
         yield from _of_plist(data, path)
         return
@@ -58,7 +59,9 @@ def read_xcstrings(path: Path, how: Reading) -> Iterator[Segment]:
 
     Where the source language has no text of its own, the key is the text. Raises DataInvalid.
     """
-    body = _json(path)
+    body = read_object(path, _CATALOGUE)
+    if not isinstance(body.get("strings"), dict):
+        raise DataInvalid(f"{path}: expected {_CATALOGUE}, found none")
     if not speaks(str(body.get("sourceLanguage", "")), how.pair.source):
         raise DataInvalid(
             f"{path}: expected the sourceLanguage {how.pair.source}, found "
@@ -119,20 +122,3 @@ def _decoded(data: bytes, path: Path) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         raise DataInvalid(f"{path}: byte {error.start + 1} is not {encoding}") from error
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        body = json.loads(_bytes(path))
-    except (ValueError, RecursionError) as error:
-        raise DataInvalid(f"{path}: not JSON ({error})") from error
-    if not isinstance(body, dict) or not isinstance(body.get("strings"), dict):
-        raise DataInvalid(f'{path}: expected a string catalogue with "strings", found none')
-    return body
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataInvalid(f"{path}: cannot be read ({error.strerror})") from error

@@ -24,7 +24,7 @@ def speaks(tag: str, language: str) -> bool:
 def spellings(language: str) -> Iterator[str]:
     """Yield how names of files and folders spell `language`, the commonest first.
 
-    The country alone is tried as Android writes it: `pt_br` is pt_br, pt-br, pt_BR, pt-BR, pt-rBR.
+    `pt_br` is pt_BR, pt-BR, pt_br, pt-br, and as Android writes it pt-rBR and b+pt+BR.
     """
     base, _, rest = language.partition("_")
     if not rest:

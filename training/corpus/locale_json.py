@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from adapters.errors import DataInvalid
 from training.corpus.reading import Reading
 from training.corpus.strings import String
+from training.corpus.whole_file import read_object
 
 _DEEPEST: Final = 64
+_EXPECTED: Final = 'an object of texts such as {"save": "Save"}'
 
 
 def read_locale_json(path: Path, _: Reading) -> Iterator[String]:
@@ -19,15 +19,7 @@ def read_locale_json(path: Path, _: Reading) -> Iterator[String]:
 
     What begins with `@` is metadata (ARB). Values that are no text are left out.
     """
-    try:
-        body = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataInvalid(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise DataInvalid(f"{path}: not JSON ({error})") from error
-    if not isinstance(body, dict):
-        raise DataInvalid(f'{path}: expected an object of texts such as {{"save": "Save"}}')
-    yield from _strings(body, "", _DEEPEST)
+    yield from _strings(read_object(path, _EXPECTED), "", _DEEPEST)
 
 
 def _strings(value: Any, key: str, levels: int) -> Iterator[String]:

@@ -10,6 +10,7 @@ from typing import Final
 from adapters.errors import DataInvalid
 from training.corpus.reading import Reading
 from training.corpus.strings import String, unescaped
+from training.corpus.whole_file import read_bytes
 
 # A key ends at the first `=`, `:` or space that no backslash protects.
 _ROW: Final = re.compile(r"((?:\\.|[^\\=:\s])*)[ \t\f]*[=:]?[ \t\f]*(.*)", re.DOTALL)
@@ -33,10 +34,7 @@ def read_properties(path: Path, how: Reading) -> Iterator[String]:
 
 
 def _read(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataInvalid(f"{path}: cannot be read ({error.strerror})") from error
+    data = read_bytes(path)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -9,7 +9,7 @@ import pytest
 from adapters.ids import LanguagePair
 from training.corpus.markdown.align import align
 from training.corpus.markdown.blocks import blocks
-from training.corpus.markdown.comments import pairs_of
+from training.corpus.markdown.comments import commented, pairs_of
 from training.corpus.markdown.pages import read_commented, read_pages
 from training.corpus.reading import Page, Reading
 
@@ -197,7 +197,8 @@ Nobody translated this sentence yet.
 
 
 def test_originals_in_comments_are_paired_with_what_follows() -> None:
-    found = [(a.source.text, a.target.text) for a in pairs_of(COMMENTED)]
+    page = blocks(COMMENTED)
+    found = [(a.source.text, a.target.text) for a in pairs_of(page, [*commented(page)])]
     assert found == [
         ("Quality of service of Pods", "Pod 的服务质量"),
         (

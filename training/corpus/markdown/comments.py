@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from training.corpus.markdown.align import Aligned, align
-from training.corpus.markdown.blocks import Block, blocks, body_blocks, front_values
+from training.corpus.markdown.blocks import Block, body_blocks, front_values
 
 _COMMENT: Final = re.compile(r"\s*<!--(.*?)-->\s*", re.DOTALL)
 # What a comment of one word or two is: a mark for the site (<!-- body -->), not a text.
@@ -27,16 +28,16 @@ class Commented:
     line: int
     after: list[Block] = field(default_factory=list)
 
-    @property
+    @cached_property
     def originals(self) -> list[Block]:
         """The blocks of the comment."""
         return list(body_blocks(self.comment, self.line - 1))
 
 
-def commented(page: str) -> Iterator[Commented]:
-    """Yield the comments of `page` that hold a text, with what follows each."""
+def commented(page: Sequence[Block]) -> Iterator[Commented]:
+    """Yield the comments among the blocks of a page that hold a text, with what follows each."""
     current: Commented | None = None
-    for block in blocks(page):
+    for block in page:
         match = _COMMENT.fullmatch(block.text) if block.kind == "html" else None
         if match is not None and not _MARK.fullmatch(match[1]):
             if current is not None:
@@ -48,10 +49,10 @@ def commented(page: str) -> Iterator[Commented]:
         yield current
 
 
-def pairs_of(page: str) -> Iterator[Aligned]:
-    """Yield the originals of `page` with their translations, block by block."""
-    front = {block.kind: block for block in blocks(page) if block.kind.startswith("front:")}
-    for place, part in enumerate(commented(page)):
+def pairs_of(page: Sequence[Block], parts: Sequence[Commented]) -> Iterator[Aligned]:
+    """Yield the originals of a page with their translations; `parts` are its comments."""
+    front = {block.kind: block for block in page if block.kind.startswith("front:")}
+    for place, part in enumerate(parts):
         values = front_values(_FRONT.sub("", part.comment).rpartition("\n---")[0] or part.comment)
         if place == 0 and values:
             yield from _of_front(values, front, part.line)

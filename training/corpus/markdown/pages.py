@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from adapters.errors import DataInvalid
 from training.corpus.markdown.align import Aligned, align
 from training.corpus.markdown.blocks import blocks
 from training.corpus.markdown.comments import commented, pairs_of
 from training.corpus.reading import Page, Reading
 from training.corpus.segment import Segment
+from training.corpus.whole_file import read_text_of
 
 
 def read_pages(source: Path, target: Path, how: Reading) -> Iterator[Segment]:
     """Yield what a page and its translation have in common. Raises DataInvalid."""
-    ours, theirs = (blocks(_read(path)) for path in (source, target))
+    ours, theirs = (blocks(read_text_of(path)) for path in (source, target))
     aligned = align(ours, theirs)
     how.pages.append(Page(str(target), sum(block.is_spoken for block in ours), len(aligned)))
     yield from _segments(aligned, target)
@@ -23,22 +23,14 @@ def read_pages(source: Path, target: Path, how: Reading) -> Iterator[Segment]:
 
 def read_commented(path: Path, how: Reading) -> Iterator[Segment]:
     """Yield the pairs of a page that holds its original in comments. Raises DataInvalid."""
-    page = _read(path)
-    aligned = list(pairs_of(page))
-    found = sum(block.is_spoken for part in commented(page) for block in part.originals)
-    how.pages.append(Page(str(path), found, len(aligned)))
+    found = blocks(read_text_of(path))
+    parts = list(commented(found))
+    aligned = list(pairs_of(found, parts))
+    spoken = sum(block.is_spoken for part in parts for block in part.originals)
+    how.pages.append(Page(str(path), spoken, len(aligned)))
     yield from _segments(aligned, path)
 
 
 def _segments(aligned: Iterable[Aligned], path: Path) -> Iterator[Segment]:
     for pair in aligned:
         yield Segment(pair.source.text, pair.target.text, str(path), str(path), pair.target.line)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataInvalid(f"{path}: byte {error.start + 1} is not UTF-8") from error
-    except OSError as error:
-        raise DataInvalid(f"{path}: cannot be read ({error.strerror})") from error
