@@ -40,6 +40,10 @@ class BaseModelRef(BaseModel):
     @classmethod
     def read(cls, folder: Path) -> BaseModelRef:
         """Return the reference of the model in `folder`. Raises BaseModelNotFound."""
+        if not folder.is_dir():
+            raise BaseModelNotFound(
+                f"{folder}: no such folder; `dragoman base fetch {folder.name}` gets a base model"
+            )
         card = read_card(folder)
         revision = card.get("revision")
         return cls(

@@ -10,7 +10,15 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -48,25 +56,53 @@ def note(message: str) -> None:
 
 @contextmanager
 def progress(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Yield `advance(steps)`: a bar on a terminal, a line every 15 s elsewhere."""
+    """Yield `advance(steps)`: a bar on a terminal, a line every 15 s elsewhere; rate, time left."""
     if sys.stderr.isatty():
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            _Rate(),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(description, total=total)
             yield lambda steps: bar.advance(task, steps)
         return
-    done, last = 0, time.monotonic()
+    done, began = 0, time.monotonic()
+    last = began
 
     def advance(steps: int) -> None:
         nonlocal done, last
         done += steps
-        if time.monotonic() - last >= _LOG_EVERY_S:
-            last = time.monotonic()
-            note(f"{description}: {done}" + (f"/{total}" if total is not None else ""))
+        now = time.monotonic()
+        if now - last >= _LOG_EVERY_S:
+            last = now
+            note(_line(description, done, total, done / (now - began)))
 
     yield advance
+
+
+def clock(seconds: float) -> str:
+    """Return a time span for people: 0:42, 12:05, 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _line(description: str, done: int, total: int | None, per_s: float) -> str:
+    """Return a line such as `reading: 1200/9000, 80/s, 1:38 left`."""
+    of_total = "" if total is None else f"/{total}"
+    left = "" if total is None or not per_s else f", {clock((total - done) / per_s)} left"
+    return f"{description}: {done}{of_total}, {_rate(per_s)}{left}"
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:,.0f}/s" if per_s >= 10 else f"{per_s:.1f}/s"
+
+
+class _Rate(ProgressColumn):
+    """Steps a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(_rate(task.speed) if task.speed else "")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from adapters.console import note
+from adapters.console import clock, note
 from training.fit.result import FitProgress, OnProgress
 
 _LINE_EVERY_S: Final = 15.0
@@ -49,9 +49,7 @@ def time_left(where: FitProgress, first: FitProgress, seconds: float) -> str:
     done = where.step - first.step
     if not done:
         return ""
-    minutes, rest = divmod(round(seconds / done * (where.total_steps - where.step)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return clock(seconds / done * (where.total_steps - where.step))
 
 
 def line_of(where: FitProgress, left: str) -> str:

@@ -108,13 +108,23 @@ def test_libraries_that_the_user_preloads_are_kept_and_none_is_named_twice(base:
 @pytest.mark.usefixtures("gpu", "libraries")
 def test_a_gpu_build_gets_none_of_the_cpus_tuning(base: Path) -> None:
     environment = planned(base).environment
-    assert not [name for name in environment if "CPU" in name or name == "LD_PRELOAD"]
+    assert not [name for name in environment if "CPU" in name or name == "LD_PRELOAD" or "DNN" in name]
 
 
 @pytest.mark.usefixtures("cpu")
 def test_variables_that_the_user_set_are_left_to_the_user(base: Path) -> None:
-    before = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "0", "VLLM_NO_USAGE_STATS": "0"}
+    before = {
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "HF_HUB_OFFLINE": "0",
+        "VLLM_NO_USAGE_STATS": "0",
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1024",
+    }
     assert not planned(base, environment=before).environment.keys() & before.keys()
+
+
+@pytest.mark.usefixtures("cpu")
+def test_products_that_the_engine_keeps_are_bounded(base: Path) -> None:
+    assert planned(base).environment["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "512"
 
 
 @pytest.mark.usefixtures("cpu")
