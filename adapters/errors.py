@@ -22,6 +22,7 @@ DragomanError
 │   └── AliasInvalid          an alias that may not be set like this
 ├── RecipeInvalid             a training recipe with errors, all of them listed
 ├── DataInvalid               a data file that cannot be read, with file and line
+├── SynthesisFailed           an engine that makes no translations, or none that can be kept
 ├── TrainingFailed            a run that cannot go on
 │   └── OutOfMemory           a run that needs more memory than there is
 ├── NotServable               a method or base whose result no server has beside others
@@ -184,6 +185,12 @@ class DataInvalid(DragomanError):
     """A data file that cannot be read, with file and line."""
 
     code = "data_invalid"
+
+
+class SynthesisFailed(DragomanError):
+    """An engine that makes no translations, or none that can be kept."""
+
+    code = "synthesis_failed"
 
 
 class TrainingFailed(DragomanError):

@@ -96,6 +96,12 @@ class PromptFormat(BaseModel):
         """Return the ids that training teaches: the translation, then the first stop token."""
         return [*tokenizer.encode_text(text), self.stop_token_ids[0]]
 
+    def showing(self, examples: tuple[Example, ...]) -> PromptFormat:
+        """Return the format with these examples after its own."""
+        if not examples:
+            return self
+        return self.model_copy(update={"examples": (*self.examples, *examples)})
+
     def render(self, text: str, pair: LanguagePair) -> str:
         """Return the prompt as a person reads it. For display: encode() is what models see."""
         before, after = self.frame(pair)
@@ -130,13 +136,8 @@ def _frame(fmt: PromptFormat, pair: LanguagePair) -> tuple[str, str]:
 
 
 def _render(fmt: PromptFormat, messages: list[dict[str, str]]) -> str:
-    # The settings of transformers' own renderer, so that a base's template gives the same text.
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.globals["raise_exception"] = _raise_exception
     try:
-        return environment.from_string(fmt.chat_template).render(
+        return _template(fmt.chat_template).render(
             messages=messages,
             add_generation_prompt=True,
             bos_token=fmt.bos_token,
@@ -147,6 +148,16 @@ def _render(fmt: PromptFormat, messages: list[dict[str, str]]) -> str:
             f"the chat template cannot be rendered: {type(error).__name__}: {error}; "
             "take the base model's own, or mend it"
         ) from error
+
+
+@lru_cache(maxsize=64)  # compiling takes much longer than rendering, and examples differ
+def _template(source: str) -> jinja2.Template:
+    # The settings of transformers' own renderer, so that a base's template gives the same text.
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.globals["raise_exception"] = _raise_exception
+    return environment.from_string(source)
 
 
 def _fields_of(message: str) -> list[str]:

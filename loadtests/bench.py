@@ -4,6 +4,7 @@ python -m loadtests.bench                              all three; .bench/*.json
 python -m loadtests.bench serving                      one of them
 python -m loadtests.bench methods                      only when named: an hour
 python -m loadtests.bench autoscaling                  only when named: a simulation, ten seconds
+python -m loadtests.bench data                         only when named: 1 GB of TMX, ten minutes
 python -m loadtests.bench serving --quick --part stall
 """
 
@@ -48,6 +49,8 @@ def main() -> int:
             subprocess.run([sys.executable, "-m", "loadtests.bench_training"], check=True)
         if "autoscaling" in which:
             subprocess.run([sys.executable, "-m", "loadtests.autoscaling.scenarios"], check=True)
+        if "data" in which:
+            subprocess.run([sys.executable, "-m", "loadtests.bench_data"], check=True)
         if "methods" in which:
             subprocess.run([sys.executable, "-m", "loadtests.bench_methods"], check=True)
     except (subprocess.CalledProcessError, ServerFailed) as error:
@@ -67,7 +70,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     usual = ("serving", "churn", "training")
-    choices = (*usual, "methods", "autoscaling")
+    choices = (*usual, "methods", "autoscaling", "data")
     parser.add_argument("which", nargs="*", default=[*usual], help=f"of {', '.join(choices)}")
     parser.add_argument(
         "--quick",

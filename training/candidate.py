@@ -10,11 +10,11 @@ from typing import Any
 
 from adapters.base_model import BaseModelRef, read_config
 from adapters.manifest import Gate
+from training.build.report import DataReport
 from training.evaluate.bootstrap import Comparison
 from training.fit.result import FitResult
 from training.measure import Measured, Row
 from training.methods.served import Served, how_served, name_of
-from training.prepare import DataReport
 from training.recipe import Recipe
 
 

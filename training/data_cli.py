@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import enum
-import statistics
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adapters.console import note, print_json, print_table
+from training.synthesis_cli import synthesize
 from training.train_cli import DataFolder, Json, Overrides, RecipeName
 
 if TYPE_CHECKING:
+    from training.build.report import DataReport
     from training.corpus.segment import Segment
-    from training.prepare import Prepared
+    from training.inspection.profile import Profile
     from training.recipe import Recipe
 
-app = typer.Typer(no_args_is_help=True, help="Training text: build it, look at it.")
+app = typer.Typer(no_args_is_help=True, help="Training text: build it, look at it, make more.")
 
 
 class Chosen(enum.StrEnum):
@@ -44,17 +46,22 @@ def build(
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
-    """Read, clean and split a recipe's text; write train, dev and test as JSONL, and a report."""
-    config, prepared = _prepare(recipe, overrides, data, skip_bad=skip_bad)
-    from training import prepare
+    """Read, clean and split a recipe's text; write train, dev and test as JSONL, and a report.
 
+    Memory stays the same however large the text is, and all cores work. Stopped in the midst it
+    leaves the folder as it was.
+    """
+    from training.build.build import build_data
+    from training.build.report import REPORT_FILE
+
+    config = _load(recipe, overrides, data)
     folder = out or Path(f"{config.id}-data")
-    prepare.write(prepared, folder)
+    report = build_data(config, folder, skip_bad=skip_bad)
     if as_json:
-        print_json({"folder": str(folder), **prepared.report.to_json()})
+        print_json({"folder": str(folder), **report.to_json()})
         return
-    _show_counts(prepared)
-    typer.echo(f"written: {folder}/{{train,dev,test}}.jsonl and {folder}/{prepare.REPORT_FILE}")
+    _show_counts(report)
+    typer.echo(f"written: {folder}/{{train,dev,test}}.jsonl and {folder}/{REPORT_FILE}")
 
 
 @app.command(epilog="Example: dragoman data inspect jupyter-en-fr --set clean.max_chars=200")
@@ -64,32 +71,37 @@ def inspect(
     overrides: Overrides = None,
     data: DataFolder = None,
     skip_bad: SkipBad = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write it all as a page with plots: one file, offline.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show counts, lengths, samples, and what each rule rejected. Writes nothing."""
-    config, prepared = _prepare(recipe, overrides, data, skip_bad=skip_bad)
-    kept = [*prepared.train, *prepared.dev, *prepared.test]
-    lengths = {
-        "source": _lengths(s.source for s in kept),
-        "target": _lengths(s.target for s in kept),
-    }
+    """Show counts, lengths, samples, and what each rule rejected. Writes nothing but the page."""
+    from training.build.build import build_data
+    from training.corpus.segment import Segment
+    from training.inspection.page import write_page
+
+    config = _load(recipe, overrides, data)
+    with TemporaryDirectory(prefix="dragoman-data-") as parent:
+        folder = Path(parent) / "data"
+        report = build_data(config, folder, skip_bad=skip_bad)
+        profile = _profile(folder)
+    body = {"id": str(config.id), **report.to_json(), **profile.to_json()}
+    if html is not None:
+        write_page(body, html)
+        note(f"written: {html}")
     if as_json:
-        samples = [segment.to_json() for segment in prepared.train[:_SHOWN]]
-        body = {
-            "id": str(config.id),
-            **prepared.report.to_json(),
-            "chars": lengths,
-            "samples": samples,
-        }
         print_json(body)
         return
-    _show_counts(prepared)
+    _show_counts(report)
+    lengths = body["chars"]
     names = list(lengths["source"])
     rows = [[side, *(values[name] for name in names)] for side, values in lengths.items()]
     print_table(["characters", *names], rows, title="\nlengths")
-    _show_segments("\nsamples", [("train", s) for s in prepared.train[:_SHOWN]])
-    _show_rejected(prepared)
-    _show_pages(prepared)
+    samples = map(Segment.from_json, body["samples"]["train"][:_SHOWN])
+    _show_segments("\nsamples", [("train", segment) for segment in samples])
+    _show_rejected(report)
+    _show_pages(report)
 
 
 @app.command(epilog="Example: dragoman data prefer jupyter-en-fr --out preferences.jsonl")
@@ -124,6 +136,7 @@ def prefer(
     from training.corpus.segment import write_jsonl
     from training.objective import CandidateRule
     from training.objectives.prefer import make_preferences
+    from training.prepare import prepare
     from training.start import find_start
 
     rule = CandidateRule(
@@ -133,7 +146,8 @@ def prefer(
         chosen=chosen.value,
         min_margin=min_margin,
     )
-    config, prepared = _prepare(recipe, overrides, data)
+    config = _load(recipe, overrides, data)
+    prepared = prepare(config)
     base = resolve_base(config.base, root=bases_root(), say=note)
     folder = None
     if adapter is not None:
@@ -144,29 +158,33 @@ def prefer(
     typer.echo(f"written: {out}, {len(made)} preferences")
 
 
-def _prepare(
-    name: str, overrides: list[str] | None, folder: Path | None, *, skip_bad: bool = False
-) -> tuple[Recipe, Prepared]:
-    from training.prepare import prepare
+app.command(
+    epilog="Example: dragoman data synthesize jupyter-en-fr --back --out synthetic.jsonl "
+    "--url http://127.0.0.1:8000 --model gemma3-27b"
+)(synthesize)
+
+
+def _load(name: str, overrides: list[str] | None, folder: Path | None) -> Recipe:
     from training.recipe import Recipe
 
     config = Recipe.load(name, overrides=overrides or (), folder=folder)
     note(f"{config.id}: reading {', '.join(source.location for source in config.data)} …")
-    return config, prepare(config, skip_bad=skip_bad)
+    return config
 
 
-def _lengths(texts: Any) -> dict[str, int]:
-    lengths = sorted(len(text) for text in texts)
-    return {
-        "shortest": lengths[0],
-        "median": round(statistics.median(lengths)),
-        "p95": lengths[int(0.95 * (len(lengths) - 1))],
-        "longest": lengths[-1],
-    }
+def _profile(folder: Path) -> Profile:
+    from training.corpus.segment import written
+    from training.corpus.source import PARTS
+    from training.inspection.profile import Profile
+
+    profile = Profile()
+    for part in PARTS:
+        for segment in written(folder / f"{part}.jsonl"):
+            profile.add(part, segment)
+    return profile
 
 
-def _show_counts(data: Prepared) -> None:
-    report = data.report
+def _show_counts(report: DataReport) -> None:
     print_table(
         ["source", "licence", "pairs"],
         [[source.name, source.licence, source.segments] for source in report.sources],
@@ -177,7 +195,9 @@ def _show_counts(data: Prepared) -> None:
     print_table(["step", "pairs"], rows, title=f"\nsplit by {report.split['by']}")
     if pairs := report.split.get("pairs"):
         columns = ["train", "drawn", "dev", "test"]
-        by_pair = [[name, *(sizes[column] for column in columns)] for name, sizes in pairs.items()]
+        by_pair = [
+            [name, *(sizes.get(column, "") for column in columns)] for name, sizes in pairs.items()
+        ]
         print_table(["pair", "train", "drawn an epoch", "dev", "test"], by_pair)
     for line in report.lost():
         note(line)
@@ -187,20 +207,21 @@ def _show_counts(data: Prepared) -> None:
             note(line)
 
 
-def _show_rejected(data: Prepared) -> None:
+def _show_rejected(report: DataReport) -> None:
     from training.corpus.segment import Segment
 
     rejected = [
         (rule, Segment.from_json(s))
-        for rule, samples in data.report.clean["samples"].items()
+        for rule, samples in report.clean["samples"].items()
         for s in samples[:_SHOWN]
     ]
-    _show_segments("\nrejected", rejected)
+    if rejected:
+        _show_segments("\nrejected", rejected)
 
 
-def _show_pages(data: Prepared) -> None:
+def _show_pages(report: DataReport) -> None:
     """Show the pages of which least was aligned."""
-    pages = sorted(data.report.reading["pages"], key=lambda page: page["aligned"] - page["blocks"])
+    pages = sorted(report.reading["pages"], key=lambda page: page["aligned"] - page["blocks"])
     if pages:
         rows = [[page["name"], page["blocks"], page["aligned"]] for page in pages[:_SHOWN]]
         print_table(["page", "blocks", "aligned"], rows, title="\nleast aligned pages")

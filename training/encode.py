@@ -11,8 +11,9 @@ from typing import Final, Protocol
 
 from adapters.errors import DragomanError
 from adapters.ids import LanguagePair
-from adapters.prompt import PromptFormat
+from adapters.prompt import Example, PromptFormat
 from adapters.tokenizer import Tokenizer
+from training.corpus.shown import Shown
 
 IGNORED: Final = -100  # torch's label for positions that no loss is taken at
 
@@ -76,17 +77,32 @@ class Encoder:
     max_length: int
 
     def encode(self, pair: SegmentPair) -> Encoded:
-        """Return prompt and target ids. Raises SegmentTooLong: never truncates."""
-        encoded = Encoded(
-            tuple(self.prompt.encode(pair.source, pair.pair or self.pair, self.tokenizer)),
-            tuple(self.prompt.encode_target(pair.target, self.tokenizer)),
-        )
-        if len(encoded) > self.max_length:
-            raise SegmentTooLong(
-                f"{pair.source[:60]!r}: {len(encoded)} tokens of prompt and translation, "
-                f"at most {self.max_length}; raise schedule.max_length to keep it"
-            )
+        """Return prompt and target ids. Raises SegmentTooLong: never truncates.
+
+        Examples for which there is no room are left out, the least similar first.
+        """
+        examples = pair.examples if isinstance(pair, Shown) else ()
+        shown = tuple(filter(self._is_plain, examples))
+        while len(encoded := self._encode(pair, shown)) > self.max_length:
+            if not shown:
+                raise SegmentTooLong(
+                    f"{pair.source[:60]!r}: {len(encoded)} tokens of prompt and translation, "
+                    f"at most {self.max_length}; raise schedule.max_length to keep it"
+                )
+            shown = shown[1:]
         return encoded
+
+    def _encode(self, pair: SegmentPair, shown: tuple[Example, ...]) -> Encoded:
+        prompt = self.prompt.showing(shown)
+        return Encoded(
+            tuple(prompt.encode(pair.source, pair.pair or self.pair, self.tokenizer)),
+            tuple(prompt.encode_target(pair.target, self.tokenizer)),
+        )
+
+    def _is_plain(self, example: Example) -> bool:
+        # Prompts read examples as markup: a control token of the text would end its turn.
+        texts, tokenizer = (example.source, example.target), self.tokenizer
+        return all(tokenizer.encode_markup(t) == tokenizer.encode_text(t) for t in texts)
 
     def encode_all(self, pairs: Iterable[SegmentPair]) -> tuple[list[Encoded], EncodeReport]:
         """Return the pairs that fit, in their order, and the count of those that do not."""

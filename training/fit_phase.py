@@ -8,6 +8,7 @@ import gc
 
 from adapters.manifest import Conversion
 from training import prepare
+from training.drawn import draw
 from training.fit import ranks
 from training.fit.dev_texts import dev_texts_of
 from training.fit.result import FitProgress, FitResult, OnProgress
@@ -17,7 +18,6 @@ from training.objective import PreferenceObjective
 from training.progress import fit_progress
 from training.rows import rows_of
 from training.run import Run
-from training.sampling import sample
 
 
 def fit_phase(this: Run, data: prepare.Prepared) -> FitResult:
@@ -64,29 +64,31 @@ def fit_together(this: Run, data: prepare.Prepared, on_progress: OnProgress) -> 
     from training.plan.speed import remember
 
     recipe = this.recipe
-    drawn = sample(data.train, recipe.sampling, seed=recipe.seed)
-    train, too_long = rows_of(recipe, this.base, drawn)
+    drawn = draw(recipe, this.base, data.train)
     dev, _ = rows_of(recipe, this.base, data.dev)
-    if too_long:
+    if told := drawn.told():
+        this.log.note(told)
+    if drawn.too_long:
         longest = recipe.schedule.max_length
-        this.log.note(f"fit: {too_long} pairs are over {longest} tokens, left out")
+        this.log.note(f"fit: {drawn.too_long} pairs are over {longest} tokens, left out")
     fitted = fit(
-        train,
+        drawn.rows,
         dev,
         this.base,
         recipe.method,
-        recipe.schedule,
+        drawn.schedule,
         this.folder.root,
         objective=recipe.objective,
         start=this.start,
         seed=recipe.seed,
         resume=this.options.resume,
+        stages=drawn.stages,
         dev_texts=dev_texts_of(recipe, this.base, data.dev),
         on_progress=on_progress,
     )
     # Plans are of one process, and of rows that go through the model once.
     if ranks.count() == 1 and not isinstance(recipe.objective, PreferenceObjective):
-        remember(recipe, this.base, fitted, train, hardware=hardware())
+        remember(recipe, this.base, fitted, drawn.rows, hardware=hardware())
     return fitted
 
 

@@ -16,6 +16,7 @@ from adapters.registry import Published, Registry
 from training import prepare
 from training.assess import Assessed, Systems
 from training.base_models import resolve_base
+from training.build.report import REPORT_FILE
 from training.candidate import Candidate
 from training.corpus.source import digest_of
 from training.evaluate.report import write_report
@@ -160,7 +161,7 @@ def _candidate(this: Run, current: Published | None) -> Candidate:
 
 
 def _data(this: Run) -> prepare.Prepared:
-    if (this.folder.data / prepare.REPORT_FILE).is_file():
+    if (this.folder.data / REPORT_FILE).is_file():
         this.log.note("data: done before")
         return prepare.load(this.folder.data)
     data = prepare.prepare(this.recipe)

@@ -1,55 +1,16 @@
-"""The data phase of a run: recipe -> corpus -> clean -> split -> JSONL files and a report."""
+"""The data phase of a run: a recipe's text, built and in memory."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from tempfile import TemporaryDirectory
 
-from adapters.errors import DataInvalid
-from adapters.manifest import DataSource
+from training.build.build import build_data
+from training.build.report import DataReport
 from training.corpus.segment import Segment, load_jsonl, write_jsonl
 from training.corpus.source import PARTS
-from training.gather import gather
 from training.recipe import Recipe
-from training.sampling import sample
-from training.split import Split, split
-
-REPORT_FILE: Final = "data.json"
-
-
-@dataclass(frozen=True)
-class DataReport:
-    """Where the text came from, what cleaning dropped, and how the rest was divided."""
-
-    sources: tuple[DataSource, ...]
-    clean: dict[str, Any]
-    split: dict[str, Any]
-    reading: dict[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "sources": [source.model_dump(mode="json") for source in self.sources],
-            "reading": self.reading,
-            "clean": self.clean,
-            "split": self.split,
-        }
-
-    def lost(self) -> list[str]:
-        """Return what cleaning took from the dev and test text that the recipe gives, to be told.
-
-        Whoever drops the hard rows of a test gets better figures.
-        """
-        lines = []
-        for part, counts in self.clean.get("given", {}).items():
-            if part != "train" and counts["kept"] < counts["read"]:
-                why = ", ".join(f"{rule} {n}" for rule, n in counts["dropped"].items() if n)
-                lost = counts["read"] - counts["kept"]
-                lines.append(f"cleaning dropped {lost} of {counts['read']} {part} pairs ({why})")
-        return lines
 
 
 @dataclass(frozen=True)
@@ -67,31 +28,10 @@ def prepare(recipe: Recipe, *, skip_bad: bool = False) -> Prepared:
 
     With `skip_bad` rows that cannot be read are counted in place of an error.
     """
-    gathered = gather(recipe, skip_bad=skip_bad)
-    parts = split(gathered.free, recipe.split, gathered.given)
-    counts = parts.counts()
-    if len(recipe.pairs) > 1 and recipe.objective.kind != "monolingual":
-        counts["pairs"] = _counts_of_pairs(recipe, parts)
-    report = DataReport(
-        gathered.sources, gathered.clean_report(), counts, gathered.reading_report()
-    )
-    return Prepared(parts.train, parts.dev, parts.test, report)
-
-
-def _counts_of_pairs(recipe: Recipe, parts: Split) -> dict[str, Any]:
-    drawn = Counter(s.pair for s in sample(parts.train, recipe.sampling, seed=recipe.seed))
-    counts: dict[str, Any] = {}
-    for pair in recipe.pairs:
-        sizes: dict[str, int] = {
-            part: sum(s.pair == pair for s in getattr(parts, part)) for part in PARTS
-        }
-        if missing := [part for part in ("train", "test") if not sizes[part]]:
-            raise DataInvalid(
-                f"{recipe.id}: {pair} has no segment in {' and '.join(missing)}; give each pair "
-                "its train and test text, or leave `part` out of its source"
-            )
-        counts[str(pair)] = {**sizes, "drawn": drawn[pair]}
-    return counts
+    with TemporaryDirectory(prefix="dragoman-data-") as parent:
+        folder = Path(parent) / "data"
+        build_data(recipe, folder, skip_bad=skip_bad)
+        return load(folder)
 
 
 def write(data: Prepared, folder: Path) -> None:
@@ -99,16 +39,10 @@ def write(data: Prepared, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         write_jsonl(getattr(data, part), folder / f"{part}.jsonl")
-    draft = folder / f".{REPORT_FILE}.draft"
-    body = json.dumps(data.report.to_json(), indent=2, ensure_ascii=False)
-    draft.write_text(body + "\n", encoding="utf-8")
-    draft.replace(folder / REPORT_FILE)
+    data.report.write(folder)
 
 
 def load(folder: Path) -> Prepared:
-    """Return what `write` wrote."""
-    body = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
-    sources = tuple(DataSource(**source) for source in body["sources"])
+    """Return what `write` or `build` wrote."""
     train, dev, test = (load_jsonl(folder / f"{part}.jsonl") for part in PARTS)
-    report = DataReport(sources, body["clean"], body["split"], body.get("reading", {}))
-    return Prepared(train, dev, test, report)
+    return Prepared(train, dev, test, DataReport.load(folder))

@@ -18,6 +18,7 @@ from adapters.prompt import Example, PromptFormat
 from adapters.strict.document import Document, Fault, line_of, parse
 from adapters.strict.faults import faults_of, with_overrides
 from adapters.strict.section import Section
+from training.augment.rules import AugmentRules
 from training.clean.rules import CleanRules
 from training.corpus.source import Source
 from training.fit.schedule import Schedule
@@ -25,6 +26,7 @@ from training.gate import GateRule
 from training.methods.config import LoraMethod, Method
 from training.methods.rates import learning_rate_of
 from training.objective import Objective, Sft, check_method
+from training.recipe_mixing import check_augment, check_mixing
 from training.recipe_pairs import (
     check_pairs,
     check_prompt,
@@ -120,6 +122,7 @@ class Recipe(Section):
     clean: CleanRules = Field(default=CleanRules(), validate_default=True)
     split: SplitRule = SplitRule()
     sampling: SamplingRule = SamplingRule()
+    augment: AugmentRules = AugmentRules()
     prompt: PromptSection = Field(default=PromptSection(), validate_default=True)
     decoding: Decoding = Decoding()
     method: Method = LoraMethod()
@@ -206,7 +209,15 @@ class Recipe(Section):
     def _shares_of_pairs(cls, rule: SamplingRule, info: ValidationInfo) -> SamplingRule:
         if pairs := info.data.get("pairs"):
             check_sampling(rule, pairs)
+        if (sources := info.data.get("data")) is not None:
+            check_mixing(rule, sources)
         return rule
+
+    @field_validator("augment")
+    @classmethod
+    def _has_prompts(cls, rules: AugmentRules, info: ValidationInfo) -> AugmentRules:
+        check_augment(rules, info.data.get("objective", Sft()))
+        return rules
 
     @property
     def pair(self) -> LanguagePair:

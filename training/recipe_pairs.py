@@ -71,8 +71,11 @@ def check_texts(sources: Sequence[Source], pairs: Sequence[LanguagePair]) -> Non
 
 def check_sampling(rule: SamplingRule, pairs: Sequence[LanguagePair]) -> None:
     """Raise ValueError for a weight of another pair, and where there is nothing to weigh."""
-    if len(pairs) == 1 and rule != SamplingRule():
-        raise ValueError(f"there is one pair, {pairs[0]}, so nothing to weigh; remove `sampling`")
+    if len(pairs) == 1 and (rule.weights or rule.temperature != 1):
+        raise ValueError(
+            f"there is one pair, {pairs[0]}, so nothing to weigh; remove `temperature` and "
+            "`weights` (domains have `domain_temperature` and `domain_weights`)"
+        )
     if unknown := [pair for pair in rule.weights if pair not in pairs]:
         raise ValueError(
             f"weights are of the recipe's pairs ({_listed(pairs)}), found {_listed(unknown)}"

@@ -49,6 +49,10 @@ def check_pair_recipe(recipe: Recipe, family: Family) -> None:
             f"objective.kind: {recipe.objective.kind} is for causal bases, {recipe.base} is "
             f"{family}; use sft"
         )
+    if recipe.augment.share_of("examples"):
+        raise RecipeInvalid(
+            f"augment.examples: a {family} base reads one text, no examples; remove them"
+        )
     if len(recipe.pairs) > 1:
         raise RecipeInvalid(
             f"pairs: a {family} base is trained for one pair a recipe, found {len(recipe.pairs)}; "

@@ -149,7 +149,7 @@ def test_a_missing_file_is_named_with_the_next_step(base: Path, name: str, next_
 
 
 def test_a_missing_folder_is_no_base(tmp_path: Path) -> None:
-    with pytest.raises(BaseModelNotFound, match="not a base model folder"):
+    with pytest.raises(BaseModelNotFound, match="no such folder; `dragoman base fetch absent`"):
         BaseModelRef.read(tmp_path / "absent")
 
 

@@ -90,6 +90,7 @@ def test_it_is_an_async_scheduler_or_vllm_would_turn_that_off() -> None:
     assert len(inspect.getsource(FairScheduler.schedule).splitlines()) < 10  # wrapped, not copied
 
 
+@pytest.mark.slow
 def test_every_request_is_answered_in_full_and_carries_its_deferred_wait(rig_of: Build) -> None:
     rig = rig_of(max_loras=1)
     early = [rig.ask(A, answer=60) for _ in range(4)]

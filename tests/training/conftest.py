@@ -11,12 +11,12 @@ import pytest
 from adapters.base_model import BaseModelRef
 from adapters.manifest import DataSource, Golden
 from tests import fakes
+from training.build.report import DataReport
 from training.candidate import Candidate
 from training.evaluate.scores import Outputs, score
 from training.fit.result import FitResult
 from training.gate import judge
 from training.measure import Measured, Row
-from training.prepare import DataReport
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ base: BASE
 data:
   - tsv: pairs.tsv
     licence: CC0-1.0
-split: {dev: 6, test: 12}
+split: {dev: 6, test: 12, near: null} # commands that differ in a number
 evaluate: {segments: 12, shots: 3, samples: 4}
 """
 VERBS = {"Open": "Ouvrir", "Close": "Fermer", "Save": "Enregistrer", "Move": "Déplacer"}

@@ -213,3 +213,15 @@ def test_the_digest_of_a_source_is_of_its_content(tmp_path: Path) -> None:
     assert digest_of([first]) == digest_of([second])
     second.write_text("changed", encoding="utf-8")
     assert digest_of([first]) != digest_of([second])
+
+
+def test_a_formula_that_divides_by_zero_is_refused(tmp_path: Path) -> None:
+    path = catalogue(tmp_path / "a.po", BODY, plural_forms="nplurals=2; plural=1/(n-5);")
+    with pytest.raises(DataInvalid, match="Plural-Forms"):
+        pairs(path)
+
+
+def test_a_message_without_end_is_told_with_its_line(tmp_path: Path) -> None:
+    path = catalogue(tmp_path / "a.po", '\nmsgid "a"\nmsgstr ""\n' + '"b"\n' * 1001)
+    with pytest.raises(DataInvalid, match=r"a.po:1008: expected a message of at most 1000 lines"):
+        pairs(path)

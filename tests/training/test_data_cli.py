@@ -89,7 +89,7 @@ def test_documentation_in_two_languages_is_built_and_told_by_page(tmp_path: Path
         file.write("\n\nNobody translated this.")
     (tmp_path / "r.yaml").write_text(
         "id: docs-en-fr\nlicence: MIT\n"
-        "data: [{markdown: '{language}', licence: MIT}]\nsplit: {dev: 5, test: 5}\n"
+        "data: [{markdown: '{language}', licence: MIT}]\nsplit: {dev: 5, test: 5, near: null}\n"
     )
     result = invoke("data", "build", tmp_path / "r.yaml", "--out", tmp_path / "built", "--json")
     assert result.exit_code == 0, result.output

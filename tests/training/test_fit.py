@@ -179,3 +179,16 @@ def test_each_epoch_has_its_own_order_and_a_seed_repeats_them() -> None:
     assert first != second
     assert orders(0) == [first, second]
     assert orders(1) != [first, second]
+
+
+def test_stages_come_one_after_another_and_no_row_is_lost() -> None:
+    lengths = [i % 7 + 1 for i in range(100)]
+    order = list(LengthGrouped(lengths, 8, seed=0, stages=(30, 50, 20)))
+    assert sorted(order) == list(range(100))
+    # What is left of a stage after its whole batches begins the next one.
+    assert set(order[:24]) <= set(range(30))
+    assert set(order[24:80]) <= set(range(80))
+    assert order[:24] != sorted(order[:24])
+    assert list(LengthGrouped(lengths, 8, seed=0)) == list(
+        LengthGrouped(lengths, 8, seed=0, stages=(100,))
+    )

@@ -59,6 +59,7 @@ def test_nothing_is_trained_on_that_is_tested(
     assert not {s.source for s in data.train} & {s.source for s in data.test}
 
 
+@pytest.mark.slow
 def test_candidates_of_the_base_become_what_is_rejected(
     world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
 ) -> None:
@@ -73,6 +74,7 @@ def test_candidates_of_the_base_become_what_is_rejected(
     assert world.fits == [(20, False)]
 
 
+@pytest.mark.slow
 def test_preferences_go_on_from_an_adapter_and_are_compared_with_it(
     world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
 ) -> None:
@@ -162,6 +164,7 @@ def test_an_interrupted_fit_leaves_nothing_and_is_resumed(
     assert [resumed for _, resumed in world.fits] == [False, True]
 
 
+@pytest.mark.slow
 def test_a_second_version_is_measured_against_the_first(
     world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
 ) -> None:

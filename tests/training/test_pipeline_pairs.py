@@ -17,12 +17,12 @@ from adapters.registry import FileRegistry
 from adapters.tokenizer import BaseTokenizer
 from tests import fakes
 from tests.training.fake_run import World
+from training.build.keys import normalise
 from training.fit.dev_texts import dev_texts_of
 from training.pipeline import run
 from training.prepare import prepare
 from training.recipe import Recipe
 from training.run import Options
-from training.split import normalise
 
 EN_DE, DE_EN, EN_FR = (LanguagePair.parse(pair) for pair in ("en-de", "de-en", "en-fr"))
 VERBS = {
@@ -39,7 +39,7 @@ base: BASE
 data:
   - {tsv: de.tsv, licence: CC0-1.0, pair: en-de}
   - {tsv: fr.tsv, licence: CC0-1.0, pair: en-fr}
-split: {dev: 3, test: 8}
+split: {dev: 3, test: 8, near: null}
 sampling: {temperature: 0.0}
 prompt: {user: "{source}>{target}: {text}"}
 evaluate: {segments: 6, shots: 1, samples: 6}

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from adapters.base_model import BaseModelRef
@@ -13,8 +14,11 @@ from adapters.errors import BaseModelMismatch, DataInvalid, RecipeInvalid
 from adapters.ids import LanguagePair
 from adapters.registry import FileRegistry
 from tests import fakes
-from training.clean.rules import CleanRules, rules_of
-from training.clean.run import clean
+from training.build.division import FREE
+from training.build.duplicates import duplicates
+from training.build.judge import Chunk, Judge
+from training.build.spool import Spool
+from training.clean.rules import CleanRules
 from training.corpus.jsonl import read_jsonl
 from training.corpus.preferences import require_rejected
 from training.corpus.reading import Reading
@@ -95,10 +99,14 @@ def test_equal_sides_are_dropped_and_counted_and_others_of_one_source_stay(tmp_p
         {"source": "Save", "mt": "Garder", "post_edit": "Enregistrer"},
         {"source": "Save", "mt": "Garder", "post_edit": "Enregistrer"},
     )
-    kept, report = clean(segments, rules_of(CleanRules()))
-    assert [segment.rejected for segment in kept] == ["Sauver", "Garder"]
-    assert report.dropped["equal_sides"] == 1
-    assert report.dropped["duplicate"] == 1
+    judged = Judge(CleanRules(), seed=0)(Chunk(0, segments))
+    assert judged.report.dropped["equal_sides"] == 1
+    with Spool(tmp_path / "spool") as spool:
+        spool.append(judged, FREE)
+        found = duplicates(spool, np.arange(judged.report.kept), CleanRules())
+    assert {name: numbers.tolist() for name, numbers in found.items()} == {
+        "duplicate": [2], "other_translation": [],
+    }  # fmt: skip
 
 
 SEGMENT = Segment("Save the file", "Enregistrer le fichier", "d", "p", 1)

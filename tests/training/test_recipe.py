@@ -93,7 +93,7 @@ def test_a_wrong_value_is_told_with_its_line(tmp_path: Path, wrong: str, where: 
 
 def test_an_unknown_key_without_a_near_one_lists_the_known_ones(tmp_path: Path) -> None:
     (fault,) = faults_of(tmp_path, MINIMAL + "split:\n  zzz: 1\n")
-    assert "known keys: by, dev, test, seed" in fault
+    assert "known keys: by, dev, test, near, seed" in fault
 
 
 KINDS = {tag for member in get_args(get_args(Method)[0]) for tag in kinds_of(member)}

@@ -25,6 +25,7 @@ from training.recipe import Recipe
 from training.run import Options
 
 TOPICS = ("le noyau", "le réseau", "la mémoire", "le disque", "l'écran", "la sécurité")
+ENGLISH = ("the kernel", "the network", "the memory", "the disk", "the screen", "safety")
 RECIPE = """\
 id: news-en-fr
 task: summarization
@@ -34,13 +35,15 @@ data:
   - jsonl: articles.jsonl
     columns: {source: english_text, target: french_summary}
     licence: CC0-1.0
-split: {dev: 2, test: 6}
+split: {dev: 2, test: 6, near: null}
 evaluate: {shots: 2, samples: 3}
 """
 
 
 def article(number: int) -> str:
-    return f"Issue {number}.\n\n" + f"A long story about {TOPICS[number % 6]}, part {number}. " * 28
+    return (
+        f"Issue {number}.\n\n" + f"A long story about {ENGLISH[number % 6]}, part {number}. " * 28
+    )
 
 
 def summary(number: int) -> str:

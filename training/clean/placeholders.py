@@ -8,11 +8,13 @@ from typing import Final
 
 _PATTERN: Final = re.compile(
     r"""
-    (?P<percent>%%)                                        # a literal percent sign: no placeholder
-  | (?P<printf>%(?:\((?P<key>[^()\s]+)\))?(?:\d+\$)?[-+0\#]*\d*(?:\.\d+)?
+    (?P<percent>%%                                         # a literal percent sign: no placeholder
+       |https?://[^\s<>()\[\]{}%]*(?:%[\dA-Fa-f]{2}[^\s<>()\[\]{}%]*)+)   # nor %20 in a URL
+  | (?P<printf>%(?:\((?P<key>[^()\s]+)\))?(?:\d+\$)?[-+0\#]{0,5}\d{0,9}(?:\.\d{1,9})?
        (?:hh|ll|[hlqjzt])?[diouxXeEfFgGcrsa](?![^\W\d_]))  # %s %d %(name)s %1$s %.2f
   | (?P<numbered>%\d+)                                     # %1 (Qt, Jupyter)
-  | (?P<braces>\$?\{\{?[\w.:!\-\[\]]*\}?\})                # {} {0} {name} {{name}} ${name}
+  | (?P<braces>\{\{\s*[\w.:!\-\[\]]*\s*\}\}
+       |\$?\{\{?[\w.:!\-\[\]]*\}?\})                     # {} {0} {name} {{ name }} ${name}
   | <(?P<close>/?)(?P<tag>[A-Za-z][\w\-]*)(?:\s[^<>]*)?/?> # <b> </a> <br/>, by name
     """,
     re.VERBOSE,
@@ -26,9 +28,11 @@ def placeholders(text: str) -> Counter[str]:
     `%%` are percent signs, not placeholders.
     """
     found: Counter[str] = Counter()
+    if not ("%" in text or "{" in text or "<" in text):
+        return found  # as most texts: the search takes longer than all other rules
     for match in _PATTERN.finditer(text):
         if match["tag"]:
             found[f"<{match['close']}{match['tag'].lower()}>"] += 1
         elif not match["percent"]:
-            found[match[0]] += 1
+            found["".join(match[0].split())] += 1
     return found

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+from xml.parsers.expat import ExpatError
 
 from adapters.errors import DataInvalid
 from training.corpus.languages import speaks
@@ -16,12 +17,18 @@ from training.corpus.strings import String, unescaped
 from training.corpus.whole_file import read_bytes, read_object
 
 _TOKEN: Final = re.compile(
-    r"""\s+ | //[^\n]* | /\*.*?\*/
+    r"""\s+ | //[^\n]* | /\*.*?\*/ | (?P<unclosed>/\*.*)
       | (?P<text>"(?:[^"\\]|\\.)*") | (?P<word>[\w.$/:-]+) | (?P<mark>=) | (?P<end>;)""",
     re.VERBOSE | re.DOTALL,
 )
+_ROW: Final = 3  # key, "=", text
 _CATALOGUE: Final = 'a string catalogue with "strings"'
 _PLIST: Final = (b"bplist", b"<?xml")
+# What plistlib raises beside its own error for files that are cut or made up.
+_BROKEN_PLIST: Final = (
+    ValueError, ExpatError, OverflowError, LookupError, TypeError, AttributeError, RecursionError,
+    MemoryError,
+)  # fmt: skip
 
 
 def read_strings(path: Path, how: Reading) -> Iterator[String]:
@@ -33,15 +40,15 @@ def read_strings(path: Path, how: Reading) -> Iterator[String]:
     if data.startswith(_PLIST):
         yield from _of_plist(data, path)
         return
-    text = _decoded(data, path)
     row: list[str] = []
     start = 1
-    for kind, piece, line in _tokens(text, path, how):
+    for kind, piece, line in _tokens(_decoded(data, path), path, how):
         start = start if row else line
         if kind != "end":
-            row.append(unescaped(piece[1:-1] if piece.startswith('"') else piece))
+            if len(row) <= _ROW:  # one more is enough to see that it is none
+                row.append(unescaped(piece[1:-1] if piece.startswith('"') else piece))
             continue
-        if len(row) == 3 and row[1] == "=":
+        if len(row) == _ROW and row[1] == "=":
             yield String(row[0], row[2], start)
         elif row:
             how.found_bad(
@@ -73,7 +80,7 @@ def read_xcstrings(path: Path, how: Reading) -> Iterator[Segment]:
             source = dict(_units(texts.get(body["sourceLanguage"], {}))) or {"": key}
             code = next((tag for tag in texts if speaks(tag, how.pair.target)), None)
             target = dict(_units(texts[code])) if code else {}
-        except (AttributeError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, RecursionError) as error:
             how.found_bad(DataInvalid(f"{path}: {key!r:.60} is no string of a catalogue ({error})"))
             continue
         for variant, text in target.items():
@@ -85,6 +92,8 @@ def _units(body: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, str]]:
     """Yield (variant, text) of what is translated; the plain text's variant is empty."""
     unit = body.get("stringUnit")
     if unit and unit.get("state") == "translated":
+        if not isinstance(unit["value"], str):
+            raise TypeError("a value that is no text")
         yield at, unit["value"]
     for kind, variants in body.get("variations", {}).items():
         for name, inner in variants.items():
@@ -94,10 +103,11 @@ def _units(body: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, str]]:
 def _of_plist(data: bytes, path: Path) -> Iterator[String]:
     try:
         body = plistlib.loads(data)
-    except (plistlib.InvalidFileException, ValueError, OverflowError) as error:
+    except _BROKEN_PLIST as error:
         raise DataInvalid(f"{path}: not a readable property list ({error})") from error
     if isinstance(body, dict):
-        yield from (String(key, text) for key, text in body.items() if isinstance(text, str))
+        texts = ((key, text) for key, text in body.items() if isinstance(key, str))
+        yield from (String(key, text) for key, text in texts if isinstance(text, str))
 
 
 def _tokens(text: str, path: Path, how: Reading) -> Iterator[tuple[str, str, int]]:
@@ -110,7 +120,9 @@ def _tokens(text: str, path: Path, how: Reading) -> Iterator[tuple[str, str, int
             how.found_bad(DataInvalid(f"{path}:{line}: cannot be read: {text[place:end]!r:.80}"))
             place = end
             continue
-        if match.lastgroup:
+        if match.lastgroup == "unclosed":
+            how.found_bad(DataInvalid(f"{path}:{line}: a comment without its end, */"))
+        elif match.lastgroup:
             yield match.lastgroup, match[0], line
         line += match[0].count("\n")
         place = match.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from pydantic import Field
@@ -10,7 +11,7 @@ from pydantic import Field
 from adapters.errors import DataInvalid
 from adapters.ids import LanguagePair
 from adapters.strict.section import Section
-from training.corpus.jsonl import row_of
+from training.corpus.jsonl import document_of, row_of
 from training.corpus.reading import Reading
 from training.corpus.segment import Segment
 
@@ -32,32 +33,38 @@ def read_hub(chosen: HubSet, how: Reading) -> Iterator[Segment]:
 
     A set of OPUS has one subset for both directions (`en-fr`, never `fr-en`).
     """
-    for number, row in enumerate(_open(chosen, how.pair), start=1):
-        if chosen.rows is not None and number > chosen.rows:
-            return
+    rows = islice(_rows(chosen, how.pair), chosen.rows)
+    for number, row in enumerate(rows, start=1):
         where = f"{chosen.name}:{number}"
         try:
             source, target, rejected = row_of(row, how, where)
         except DataInvalid as error:
             how.found_bad(error)
             continue
-        document = str(row.get("doc") or where)
+        document = document_of(row) or where
         yield Segment(source, target, document, chosen.name, number, rejected=rejected)
+
+
+def _rows(chosen: HubSet, pair: LanguagePair) -> Iterator[dict[str, Any]]:
+    from datasets.exceptions import DatasetsError
+
+    try:
+        # The connection may break at any row, too.
+        yield from _open(chosen, pair)
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+        raise DataInvalid(
+            f"{chosen.name}: cannot be loaded ({type(error).__name__}: {error!s:.200}); a data set "
+            "by name needs a hub that can be reached (HF_ENDPOINT), or a copy: `jsonl: FILE`"
+        ) from error
 
 
 def _open(chosen: HubSet, pair: LanguagePair) -> Any:
     from datasets import get_dataset_config_names, load_dataset
 
-    try:
-        config = chosen.config
-        if config is None:
-            known = get_dataset_config_names(chosen.name, revision=chosen.revision)
-            config = next((c for c in (str(pair), str(pair.reverse)) if c in known), None)
-        return load_dataset(
-            chosen.name, config, split=chosen.split, revision=chosen.revision, streaming=True
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise DataInvalid(
-            f"{chosen.name}: cannot be loaded ({type(error).__name__}: {error!s:.200}); a data set "
-            "by name needs a hub that can be reached (HF_ENDPOINT), or a copy: `jsonl: FILE`"
-        ) from error
+    config = chosen.config
+    if config is None:
+        known = get_dataset_config_names(chosen.name, revision=chosen.revision)
+        config = next((c for c in (str(pair), str(pair.reverse)) if c in known), None)
+    return load_dataset(
+        chosen.name, config, split=chosen.split, revision=chosen.revision, streaming=True
+    )

@@ -12,6 +12,7 @@ from typing import Final
 
 from lxml import etree
 
+from adapters.errors import DataInvalid
 from training.corpus.xml import local_name, text_of
 
 _PAIRED: Final = {"g", "pc"}
@@ -27,26 +28,41 @@ _NATIVE: Final = re.compile(
 )
 
 
+# Deeper than any editor nests them, and far from what Python can call.
+_DEEPEST: Final = 32
+
+
 class InlineCodes:
     """The codes of one unit; source and target give the same number to the same code."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._numbers: dict[str, int] = {}
+        self._depth = 0
 
     def text(self, element: etree._Element) -> str:
-        """Return the text of a segment with its codes. Raises DataInvalid for an entity."""
+        """Return the text of a segment with its codes.
+
+        Raises DataInvalid for an entity, a character that is none, and codes nested too deep.
+        """
         if not len(element):
             return element.text or ""
+        if self._depth == _DEEPEST:
+            raise DataInvalid(
+                f"{self._path}:{element.sourceline}: inline codes are nested over {_DEEPEST} deep; "
+                "no editor writes such a unit"
+            )
+        self._depth += 1
         parts = [element.text or ""]
         for child in element:
             parts += [self._code(child), child.tail or ""]
+        self._depth -= 1
         return "".join(parts)
 
     def _code(self, element: etree._Element) -> str:
         name = local_name(element)
         if name == "cp":  # XLIFF 2: a character that XML cannot hold
-            return chr(int(element.get("hex", "FFFD"), 16))
+            return self._character(element)
         if name in _PAIRED:
             return self._paired(element)
         if name not in _OPENING | _CLOSING | _ALONE:
@@ -59,6 +75,15 @@ class InlineCodes:
         if name in _OPENING:
             return f"<g{number}>"
         return f"</g{number}>" if name in _CLOSING else f"<x{number}/>"
+
+    def _character(self, element: etree._Element) -> str:
+        try:
+            return chr(int(element.get("hex", "FFFD"), 16))
+        except (ValueError, OverflowError) as error:
+            raise DataInvalid(
+                f"{self._path}:{element.sourceline}: expected the number of a character, such as "
+                f'hex="0007", found {element.get("hex")!r:.40}'
+            ) from error
 
     def _paired(self, element: etree._Element) -> str:
         start, end = element.get("equiv-text") or element.get("equivStart"), element.get("equivEnd")

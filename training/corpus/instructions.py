@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ def _of_chat(messages: Any, where: str) -> tuple[str, str]:
     if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
         raise DataInvalid(
             f'{where}: expected "messages" to be a list such as [{{"role": "user", "content": …}}, '
-            f'{{"role": "assistant", "content": …}}], found {messages!r:.60}'
+            f'{{"role": "assistant", "content": …}}], found {reprlib.repr(messages):.60}'
         )
     for place, message in enumerate(messages):
         _check_message(message, f"{where}: messages[{place}]")
@@ -52,7 +53,9 @@ def _of_chat(messages: Any, where: str) -> tuple[str, str]:
 def _check_message(message: Any, where: str) -> None:
     if not isinstance(message, Mapping) or message.get("role") not in _ROLES:
         found = message.get("role") if isinstance(message, Mapping) else message
-        raise DataInvalid(f"{where}: expected a role of {', '.join(_ROLES)}, found {found!r:.40}")
+        raise DataInvalid(
+            f"{where}: expected a role of {', '.join(_ROLES)}, found {reprlib.repr(found):.40}"
+        )
     content = message.get("content")
     if not isinstance(content, str):
         raise DataInvalid(

@@ -36,7 +36,7 @@ def read_jsonl(path: Path, how: Reading) -> Iterator[Segment]:
         except DataInvalid as error:
             how.found_bad(error)
             continue
-        document = str(body.get("doc") or path.name)
+        document = document_of(body) or path.name
         yield Segment(source, target, document, str(path), number, rejected=rejected)
 
 
@@ -49,6 +49,12 @@ def row_of(body: dict[str, Any], how: Reading, where: str) -> tuple[str, str, st
     if is_instruction(body):
         return *read_instruction(body, where), None
     return *_texts(body, how.pair, where), None
+
+
+def document_of(body: dict[str, Any]) -> str:
+    """Return the document that a row names; empty where it names none."""
+    named = body.get("doc")
+    return str(named) if isinstance(named, str | int) else ""
 
 
 def read_texts(path: Path, how: Reading) -> Iterator[Segment]:
@@ -65,7 +71,7 @@ def read_texts(path: Path, how: Reading) -> Iterator[Segment]:
         except DataInvalid as error:
             how.found_bad(error)
             continue
-        document = str(body.get("doc") or path.name)
+        document = document_of(body) or path.name
         yield alone(text, how.pair.source, document=document, path=path, line=number)
 
 

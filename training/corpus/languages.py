@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 # What locales call a country and language tags call a script.
@@ -12,6 +13,8 @@ _SCRIPTS: Final = {
 }  # fmt: skip
 
 
+# A file has a few tags, and a million units that are tagged with them.
+@lru_cache(maxsize=1024)
 def speaks(tag: str, language: str) -> bool:
     """Return whether text tagged `tag` may be used as `language` of a pair.
 
@@ -19,6 +22,12 @@ def speaks(tag: str, language: str) -> bool:
     """
     code = tag.strip().lower().replace("-", "_").partition(".")[0].partition("@")[0]
     return language in {code, _SCRIPTS.get(code), code.partition("_")[0]}
+
+
+@lru_cache(maxsize=1024)
+def is_spelt(tag: str, language: str) -> bool:
+    """Return whether `tag` is `language` itself, none of its variants."""
+    return tag.lower().replace("-", "_") == language
 
 
 def spellings(language: str) -> Iterator[str]:

@@ -26,15 +26,26 @@ class Sides(Section):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The file with the translations, and the one with the originals where they stand apart."""
+    """The file with the translations, which has the originals, too, or is monolingual."""
 
     target: Path
-    source: Path | None = None
 
     @property
     def files(self) -> list[Path]:
         """All files of it."""
-        return [path for path in (self.source, self.target) if path is not None]
+        return [self.target]
+
+
+@dataclass(frozen=True, slots=True)
+class PairedPlace(Place):
+    """A file of each language."""
+
+    source: Path
+
+    @property
+    def files(self) -> list[Path]:
+        """Both files, that of the originals first."""
+        return [self.source, self.target]
 
 
 def single_places(where: str, folder: Path, suffixes: Sequence[str]) -> list[Place]:
@@ -58,7 +69,7 @@ def single_places(where: str, folder: Path, suffixes: Sequence[str]) -> list[Pla
 
 def double_places(
     where: str | Sides, folder: Path, pair: LanguagePair, suffixes: Sequence[str]
-) -> list[Place]:
+) -> list[PairedPlace]:
     """Return the files of both languages; of two folders, those of the same name in both.
 
     `{language}` in `where` stands for each language, as files spell it (pt-BR, pt_br, zh-CN).
@@ -74,7 +85,7 @@ def double_places(
             f"in the path, or `{{source: …, target: …}}`"
         )
     if source.is_file() and target.is_file():
-        return [Place(target, source)]
+        return [PairedPlace(target, source)]
     if source.is_dir() and target.is_dir():
         return _in_both(source, target, suffixes)
     raise DataInvalid(
@@ -86,8 +97,12 @@ def _matching(path: Path) -> Iterator[Path]:
     """Yield what a path with `*`, `?` or `**` in it stands for."""
     wild = (place for place, part in enumerate(path.parts) if set(part) & set("*?["))
     start = next(wild, None)
-    if start is not None:
+    if start is None:
+        return
+    try:
         yield from Path(*path.parts[:start]).glob("/".join(path.parts[start:]))
+    except ValueError as error:  # "**" as a part of a name
+        raise DataInvalid(f"{path}: no pattern of files ({error})") from error
 
 
 def _existing(name: str, folder: Path) -> Path:
@@ -111,9 +126,9 @@ def _spelt(where: str, folder: Path, language: str) -> Path:
     )
 
 
-def _in_both(source: Path, target: Path, suffixes: Sequence[str]) -> list[Place]:
+def _in_both(source: Path, target: Path, suffixes: Sequence[str]) -> list[PairedPlace]:
     ours, theirs = (_by_name(folder, suffixes) for folder in (source, target))
-    found = [Place(theirs[name], ours[name]) for name in sorted(ours.keys() & theirs.keys())]
+    found = [PairedPlace(theirs[name], ours[name]) for name in sorted(ours.keys() & theirs.keys())]
     if not found:
         raise DataInvalid(
             f"{source} and {target}: no file of the same name in both, of {len(ours)} and "

@@ -13,7 +13,9 @@ from training.corpus.strings import String, unescaped
 from training.corpus.whole_file import read_bytes
 
 # A key ends at the first `=`, `:` or space that no backslash protects.
-_ROW: Final = re.compile(r"((?:\\.|[^\\=:\s])*)[ \t\f]*[=:]?[ \t\f]*(.*)", re.DOTALL)
+_ROW: Final = re.compile(r"((?:\\.|[^\\=: \t\f])*)[ \t\f]*[=:]?[ \t\f]*(.*)", re.DOTALL)
+# An escape; one of a character without its number is half of one.
+_ESCAPE: Final = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|.)", re.DOTALL)
 
 
 def read_properties(path: Path, how: Reading) -> Iterator[String]:
@@ -22,8 +24,8 @@ def read_properties(path: Path, how: Reading) -> Iterator[String]:
     UTF-8 as since Java 9; a file that is none is read as ISO 8859-1, as before.
     """
     for number, row in _rows(_read(path)):
-        if "\\u" in row and (wrong := re.search(r"\\u(?![0-9A-Fa-f]{4})", row)):
-            where = row[wrong.start() : wrong.start() + 6]
+        if (wrong := _half_escape(row)) is not None:
+            where = row[wrong : wrong + 6]
             how.found_bad(
                 DataInvalid(f"{path}:{number}: expected four hex digits after \\u, found {where!r}")
             )
@@ -31,6 +33,13 @@ def read_properties(path: Path, how: Reading) -> Iterator[String]:
         match = _ROW.fullmatch(row)
         if match is not None and match[1]:
             yield String(unescaped(match[1]), unescaped(match[2]), number)
+
+
+def _half_escape(row: str) -> int | None:
+    r"""Return where a `\u` stands without four hex digits; `C:\\users` has none."""
+    if "\\u" not in row:
+        return None
+    return next((match.start() for match in _ESCAPE.finditer(row) if match[0] == "\\u"), None)
 
 
 def _read(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,6 +11,7 @@ from pydantic import Field
 from adapters.errors import DataInvalid
 from adapters.ids import LanguagePair
 from adapters.strict.section import Section
+from training.corpus.segment import Segment
 
 _SHOWN: Final = 5
 
@@ -52,3 +54,22 @@ class Reading:
         self.bad += 1
         if len(self.shown) < _SHOWN:
             self.shown.append(str(error))
+
+    def sound(self, segments: Iterable[Segment]) -> Iterator[Segment]:
+        """Yield the segments that can be written; half a character is bad. Raises DataInvalid.
+
+        JSON and spreadsheets can name one half of a surrogate pair, which UTF-8 cannot hold.
+        """
+        for segment in segments:
+            texts = segment.source, segment.target, segment.document, segment.rejected or ""
+            try:
+                "".join(texts).encode()
+            except UnicodeEncodeError:
+                self.found_bad(
+                    DataInvalid(
+                        f"{segment.origin}: half a character (a surrogate without its other half);"
+                        " mend the text where it was cut"
+                    )
+                )
+            else:
+                yield segment

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from adapters.errors import DataInvalid
 from adapters.ids import LanguagePair
@@ -18,9 +17,9 @@ from training.corpus.catalogues import find_catalogues
 from training.corpus.formats import FORMATS, Double
 from training.corpus.hub import HubSet, read_hub
 from training.corpus.jsonl import read_texts
-from training.corpus.places import Place, Sides, double_places, single_places
+from training.corpus.places import PairedPlace, Place, Sides, double_places, single_places
 from training.corpus.reading import Columns, Reading
-from training.corpus.segment import Segment
+from training.corpus.segment import NO_MIX, Mix, Segment
 from training.corpus.text import read_text
 
 # All that a source may be; those of `text` and `hub` are no files of pairs.
@@ -96,12 +95,36 @@ class Source(Section):
         default=True,
         description="where the recipe's `pairs` name both directions, use the text for both",
     )
+    domain: str | None = Field(
+        default=None,
+        min_length=1,
+        description="field of the text, for shares and stages under `sampling`",
+        examples=["medical"],
+    )
+    weight: float = Field(
+        default=1.0, gt=0, le=1000, description="how often its text comes, against other sources'"
+    )
+    replay: bool = Field(
+        default=False,
+        description="text against forgetting: all of it is for training, and all such sources "
+        "together are `sampling.replay` of it",
+    )
     part: Part | None = Field(
         default=None,
+        validate_default=True,
         description="train, dev or test, if all of it belongs there; else `split` divides it",
     )
     licence: str = Field(min_length=1, description="SPDX id of the text's licence")
     name: str | None = Field(default=None, description="how the model card calls the source")
+
+    @field_validator("part")
+    @classmethod
+    def _replay_is_trained_on(cls, part: Part | None, info: ValidationInfo) -> Part | None:
+        if not info.data.get("replay"):
+            return part
+        if part in {"dev", "test"}:
+            raise ValueError(f"replay is training text, found part: {part}; remove one of them")
+        return "train"
 
     @model_validator(mode="after")
     def _one_format(self) -> Self:
@@ -148,7 +171,7 @@ class Source(Section):
         found = [pair for pair in (own, own.reverse) if pair in pairs]
         return found if self.both_directions else found[:1]
 
-    def places(self, folder: Path, pairs: Sequence[LanguagePair]) -> list[Place]:
+    def places(self, folder: Path, pairs: Sequence[LanguagePair]) -> Sequence[Place]:
         """Return the files of this source; `folder` is the recipe's. Raises DataInvalid."""
         pair = self.pair or pairs[0]
         if self.gettext:
@@ -162,6 +185,16 @@ class Source(Section):
             return double_places(where, folder, pair, found.suffixes)
         return single_places(where, folder, found.suffixes)
 
+    def digest(self, places: Sequence[Place]) -> str:
+        """Return `sha256:…` of the text: of names and contents of its files.
+
+        A data set of a hub has no files here; of it, what was asked for is digested.
+        """
+        if self.hub is None:
+            return digest_of([file for place in places for file in place.files])
+        asked = f"{self.hub.model_dump_json()} {self.pair or ''}"
+        return f"sha256:{hashlib.sha256(asked.encode()).hexdigest()}"
+
     def read(
         self, places: Sequence[Place], pairs: Sequence[LanguagePair], how: Reading
     ) -> Iterator[Segment]:
@@ -169,14 +202,13 @@ class Source(Section):
 
         `how` is of the languages of the files, see `reading`.
         """
-        if self.language is not None:
-            read = read_texts if self.jsonl else read_text
-            for place in places:
-                yield from read(place.target, how)
-            return
-        for segment in self._pairs(places, how):
-            found = replace(segment, pair=how.pair)
-            for direction in self.directions(pairs):
+        segments = how.sound(self._segments(places, how))
+        directions = [how.pair] if self.language else self.directions(pairs)
+        mix = Mix(self.domain, self.weight, self.replay)
+        mix = NO_MIX if mix == NO_MIX else mix
+        for segment in segments:
+            found = segment.of(how.pair, mix)
+            for direction in directions:
                 yield found if direction == how.pair else found.reversed()
 
     def reading(self, pairs: Sequence[LanguagePair], *, skip_bad: bool = False) -> Reading:
@@ -186,7 +218,7 @@ class Source(Section):
             own = LanguagePair(self.language, self.language)
         return Reading(own, self.columns, skip_bad)
 
-    def _pairs(self, places: Sequence[Place], how: Reading) -> Iterator[Segment]:
+    def _segments(self, places: Sequence[Place], how: Reading) -> Iterator[Segment]:
         if self.hub is not None:
             yield from read_hub(self.hub, how)
             return
@@ -197,10 +229,16 @@ class Source(Section):
                 how.found_bad(error)
 
     def _of_place(self, place: Place, how: Reading) -> Iterator[Segment]:
+        if self.language is not None:
+            return (read_texts if self.jsonl else read_text)(place.target, how)
         found = FORMATS[self.kind]
-        if isinstance(found, Double):
-            return found.read(place.source or place.target, place.target, how)
-        return found.read(place.target, how)
+        if not isinstance(found, Double):
+            return found.read(place.target, how)
+        if not isinstance(place, PairedPlace):
+            raise DataInvalid(
+                f"{place.target}: expected a file of each language for {self.kind}, found one file"
+            )
+        return found.read(place.source, place.target, how)
 
 
 def digest_of(files: list[Path]) -> str:

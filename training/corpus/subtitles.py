@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +13,9 @@ from adapters.errors import DataInvalid
 from training.corpus.lines import numbered_lines
 from training.corpus.reading import Reading
 from training.corpus.segment import Segment
+from training.corpus.whole_file import check_size
 
-_TIME: Final = r"(?:(\d+):)?(\d{1,2}):(\d{2})[,.](\d{3})"
+_TIME: Final = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{2})[,.](\d{3})"
 _TIMES: Final = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
 # Of the time that two cues take together, so much must be of both.
 _SHARED: Final = 0.5
@@ -45,10 +47,10 @@ def read_subtitles(source: Path, target: Path, how: Reading) -> Iterator[Segment
 
 def cues(path: Path, how: Reading) -> Iterator[Cue]:
     """Yield the cues of one file. Raises DataInvalid with path:line."""
-    times: re.Match[str] | None = None
+    check_size(path)
     lines: list[str] = []
     start = 0
-    for number, line in [*numbered_lines(path, how), (0, "")]:
+    for number, line in chain(numbered_lines(path, how), ((0, ""),)):
         if line.strip():
             lines.append(line.strip())
             start = start if len(lines) > 1 else number

@@ -14,7 +14,7 @@ from training.corpus.inline import InlineCodes
 from training.corpus.languages import speaks
 from training.corpus.reading import Reading
 from training.corpus.segment import Segment
-from training.corpus.xml import elements, local_name
+from training.corpus.xml import child_of, elements, local_name
 
 # Of 1.2; a target without a state is what most tools write for a finished one.
 _UNFINISHED: Final = (
@@ -31,18 +31,21 @@ def read_xliff(path: Path, how: Reading) -> Iterator[Segment]:
     Units that must not be translated, have no target, or are in a state before "translated" are
     left out; so are the offers of a memory (alt-trans, matches).
     """
-    for unit in elements(path, ("trans-unit", "unit")):
+    checked: etree._Element | None = None
+    document = path.name
+    for unit in elements(path, "xliff", ("trans-unit", "unit")):
         try:
-            _check_languages(unit, how.pair, path)
-            yield from _of_unit(unit, path)
+            if checked is None or unit.getparent() is not checked:
+                _check_languages(unit, how.pair, path)
+                checked, document = unit.getparent(), _document(unit) or path.name
+            yield from _of_unit(unit, path, document)
         except DataInvalid as error:
             how.found_bad(error)
 
 
-def _of_unit(unit: etree._Element, path: Path) -> Iterator[Segment]:
+def _of_unit(unit: etree._Element, path: Path, document: str) -> Iterator[Segment]:
     if unit.get("translate") == "no":
         return
-    document = _document(unit) or path.name
     parts = _parts_1(unit) if local_name(unit) == "trans-unit" else _parts_2(unit)
     for source, target in parts:
         codes = InlineCodes(path)
@@ -51,10 +54,10 @@ def _of_unit(unit: etree._Element, path: Path) -> Iterator[Segment]:
 
 
 def _parts_1(unit: etree._Element) -> Iterator[tuple[etree._Element, etree._Element]]:
-    source, target = unit.find("{*}source"), unit.find("{*}target")
+    source, target = child_of(unit, "source"), child_of(unit, "target")
     if source is None or target is None or target.get("state") in _UNFINISHED:
         return
-    whole = unit.find("{*}seg-source")
+    whole = child_of(unit, "seg-source")
     sources, targets = (_marked(side) for side in (whole if whole is not None else source, target))
     if sources and sources.keys() == targets.keys():
         yield from ((sources[key], targets[key]) for key in sources)
@@ -64,12 +67,13 @@ def _parts_1(unit: etree._Element) -> Iterator[tuple[etree._Element, etree._Elem
 
 def _marked(side: etree._Element) -> dict[str | None, etree._Element]:
     """Return the segments that a tool marked in one side, by their ids."""
-    return {mark.get("mid"): mark for mark in side.iterfind("{*}mrk[@mtype='seg']")}
+    marks = (child for child in side if local_name(child) == "mrk" and child.get("mtype") == "seg")
+    return {mark.get("mid"): mark for mark in marks}
 
 
 def _parts_2(unit: etree._Element) -> Iterator[tuple[etree._Element, etree._Element]]:
-    for segment in unit.iterfind("{*}segment"):
-        source, target = segment.find("{*}source"), segment.find("{*}target")
+    for segment in (child for child in unit if local_name(child) == "segment"):
+        source, target = child_of(segment, "source"), child_of(segment, "target")
         # A tool that knows no states writes none, and then a target is a translation.
         if source is not None and target is not None and segment.get("state") != _INITIAL:
             yield source, target

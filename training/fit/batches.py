@@ -20,9 +20,10 @@ class LengthGrouped(Sampler[int]):
     follows from (seed, epoch) alone, so a resumed run sees what the unbroken one would have seen.
     Of several processes (`ranks`), each has its share of every batch, and all have as many
     batches: one that the last rows leave with nothing gets the index after the last row.
+    `stages` are numbers of rows: each is shuffled by itself, and comes after the one before.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the batches, and whose they are
         self,
         lengths: Sequence[int],
         batch_size: int,
@@ -30,12 +31,14 @@ class LengthGrouped(Sampler[int]):
         seed: int,
         rank: int = 0,
         ranks: int = 1,
+        stages: Sequence[int] = (),
     ) -> None:
         self._lengths = lengths
         self._batch_size = batch_size
         self._seed = seed
         self._rank = rank
         self._ranks = ranks
+        self._stages = stages or (len(lengths),)
         self._epoch = 0
 
     def __len__(self) -> int:
@@ -49,7 +52,18 @@ class LengthGrouped(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
-        order = torch.randperm(len(self._lengths), generator=generator).tolist()
+        start, rest = 0, list[int]()
+        for stage in self._stages:
+            shuffled = torch.randperm(stage, generator=generator).tolist()
+            whole, rest = self._batches([*rest, *(start + row for row in shuffled)])
+            start += stage
+            for number in torch.randperm(len(whole), generator=generator).tolist():
+                yield from whole[number][self._rank :: self._ranks]
+        if rest:
+            yield from rest[self._rank :: self._ranks] or [len(self._lengths)]
+
+    def _batches(self, order: Sequence[int]) -> tuple[list[list[int]], list[int]]:
+        """Return the batches of rows in this order, and what is left of them."""
         size = self._batch_size
         batches: list[list[int]] = []
         for start in range(0, len(order), size * _POOL):
@@ -58,7 +72,4 @@ class LengthGrouped(Sampler[int]):
         # A short batch anywhere but at the end would shift every batch after it.
         whole = [b for b in batches if len(b) == size]
         rest = [i for b in batches if len(b) < size for i in b]
-        for number in torch.randperm(len(whole), generator=generator).tolist():
-            yield from whole[number][self._rank :: self._ranks]
-        if rest:
-            yield from rest[self._rank :: self._ranks] or [len(self._lengths)]
+        return whole, rest

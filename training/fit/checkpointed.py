@@ -22,7 +22,8 @@ class Checkpointed(Trainer):
     """A trainer whose guard judges each step, and whose checkpoints hold all that changes.
 
     `kept` is what they hold beside weights, optimizer and random numbers; `last_snapshots`, if
-    any, gets the weights of every checkpoint; `dev_chrf` measures translations wherever the loss
+    any, gets the weights of every checkpoint; `stages` are the numbers of rows that come one after
+    another; `dev_chrf` measures translations wherever the loss
     on dev is measured.
     """
 
@@ -38,6 +39,7 @@ class Checkpointed(Trainer):
         self.kept: dict[str, Kept] = {"guard": guard}
         self.dev_chrf: Callable[[], float] | None = None
         self.last_snapshots: Snapshots | None = None
+        self.stages: tuple[int, ...] = ()
         self._step_loss = torch.zeros(())
 
     def keep(self, name: str, callback: Any) -> None:

@@ -63,6 +63,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
     start: Path | None = None,
     seed: int = 0,
     resume: bool = False,
+    stages: Sequence[int] = (),
     dev_texts: DevTexts | None = None,
     on_progress: OnProgress | None = None,
 ) -> FitResult:
@@ -75,7 +76,8 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
     from. With `resume`, goes on from the last whole checkpoint there; without, starts anew. Asks
     no network. The base stays frozen in its own precision, the adapter is trained in float32 and
     saved in the base's precision: servers cast it to that anyway, so what is evaluated is what is
-    served. `dev_texts` are translated where early stopping goes by chrF++. Of several processes
+    served. `dev_texts` are translated where early stopping goes by chrF++. `stages` are numbers of
+    rows of `train`, learnt one after another; without, all are shuffled. Of several processes
     (training/fit/ranks.py) the first writes; all return what was measured.
     Raises TrainingFailed; KeyboardInterrupt after Ctrl-C, once a checkpoint is written.
     """
@@ -96,6 +98,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what a recipe's fit consists of, in its ord
     meter, stop = Meter(on_progress), Stop(schedule.max_seconds)
     for callback in (meter, stop, Record(log)):
         trainer.add_callback(callback)
+    trainer.stages = tuple(stages)
     snapshots = _keep(this, trainer, dev_texts)
     if checkpoint is not None:
         checkpoints.restore(checkpoint, trainer.kept)

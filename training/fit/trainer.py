@@ -161,6 +161,7 @@ class LabelTrainer(Checkpointed, SFTTrainer):
             seed=self.args.seed,
             rank=ranks.rank(),
             ranks=ranks.count(),
+            stages=self.stages,
         )
 
     def _dev_batches(self) -> Iterator[dict[str, Any]]:

@@ -141,7 +141,8 @@ class PreferenceTrainer(LabelTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         pairs: Any = self.train_dataset if train_dataset is None else train_dataset
-        return LengthGrouped(_lengths(pairs), self.args.train_batch_size, seed=self.args.seed)
+        size, seed = self.args.train_batch_size, self.args.seed
+        return LengthGrouped(_lengths(pairs), size, seed=seed, stages=self.stages)
 
 
 def _lengths(pairs: Any) -> list[int]:

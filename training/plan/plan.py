@@ -8,6 +8,7 @@ from typing import Any
 
 from adapters.errors import DataInvalid
 from training import prepare
+from training.drawn import draw
 from training.methods.served import Served, how_served
 from training.objective import PreferenceObjective, Sft
 from training.plan.advice import about_data, warnings
@@ -18,8 +19,6 @@ from training.plan.memory import Memory, Pass, estimate, largest_pass
 from training.plan.speed import Rate, rate_key, rate_of
 from training.plan.work import Work, flop, work_of
 from training.recipe import Recipe
-from training.rows import rows_of
-from training.sampling import sample
 
 
 @dataclass(frozen=True)
@@ -106,15 +105,13 @@ def plan(recipe: Recipe, base: Path, *, table: Gpus, hardware: str) -> Plan:
 
 def work_here(recipe: Recipe, base: Path) -> tuple[Work | None, str]:
     """Return the work of the recipe's text, or None and why its text cannot be read."""
-    try:
-        data = prepare.prepare(recipe)
-    except DataInvalid as error:
-        return None, str(error)
-    drawn = sample(data.train, recipe.sampling, seed=recipe.seed)
     # Rejected translations are made later; they are about as long as the chosen ones.
     is_preference = isinstance(recipe.objective, PreferenceObjective)
     as_read = recipe.model_copy(update={"objective": Sft()}) if is_preference else recipe
-    rows, too_long = rows_of(as_read, base, drawn)
-    if not rows:
+    try:
+        drawn = draw(as_read, base, prepare.prepare(recipe).train)
+    except DataInvalid as error:
+        return None, str(error)
+    if not drawn.rows:
         return None, f"all pairs are longer than schedule.max_length {recipe.schedule.max_length}"
-    return work_of(rows, too_long, recipe.schedule, seed=recipe.seed), ""
+    return work_of(drawn.rows, drawn.too_long, drawn.schedule, seed=recipe.seed), ""

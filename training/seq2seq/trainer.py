@@ -90,7 +90,8 @@ class PairTrainer(Checkpointed):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
         lengths = [len(row) for row in dataset]
-        return LengthGrouped(lengths, self.args.train_batch_size, seed=self.args.seed)
+        size, seed = self.args.train_batch_size, self.args.seed
+        return LengthGrouped(lengths, size, seed=seed, stages=self.stages)
 
 
 class PairCollator:

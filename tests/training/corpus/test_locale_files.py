@@ -166,3 +166,83 @@ def test_strings_are_paired_by_key_and_the_last_counts(tmp_path: Path) -> None:
     found = list(paired(sources, targets, tmp_path / "fr.json"))
     assert [(s.source, s.target, s.line) for s in found] == [("B", "y", 3), ("A", "x", 2)]
     assert {s.document for s in found} == {"fr.json"}
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["@string/ok", "@android:string/ok", "@null", "?attr/title", "?android:attr/title", "?title"],
+)
+def test_android_references_are_no_texts(tmp_path: Path, reference: str) -> None:
+    path = tmp_path / "strings.xml"
+    path.write_text(f"<resources><string name='a'>\n {reference} </string></resources>")
+    assert texts(read_android, path) == {}
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("? for help", "? for help"), ("?", "?"), ("?!", "?!"), (r"\?title", "?title"),
+        (r"\@string/ok", "@string/ok"), ("@you: hi", "@you: hi"),
+        ("@angular/core", "@angular/core"),
+    ],
+)  # fmt: skip
+def test_android_texts_may_begin_like_references(tmp_path: Path, written: str, shown: str) -> None:
+    path = tmp_path / "strings.xml"
+    path.write_text(f"<resources><string name='a'>{written}</string></resources>")
+    assert texts(read_android, path) == {"a": shown}
+
+
+def test_android_quotes_after_a_protected_backslash(tmp_path: Path) -> None:
+    path = tmp_path / "strings.xml"
+    path.write_text(
+        r'<resources xmlns:t="t"><string name="a">x\\"  y  " z</string>'
+        '<string name="b"><b t:ignore="x" id="1">c</b></string></resources>'
+    )
+    assert texts(read_android, path) == {"a": "x\\  y   z", "b": '<b id="1">c</b>'}
+
+
+def test_android_keeps_spaces_that_do_not_break(tmp_path: Path) -> None:
+    path = tmp_path / "strings.xml"
+    path.write_text("<resources><string name='a'> Voir\n\u00a0: \u202f! </string></resources>")
+    assert texts(read_android, path) == {"a": "Voir \u00a0: \u202f!"}
+
+
+def test_a_protected_backslash_before_u_is_no_escape(tmp_path: Path) -> None:
+    path = tmp_path / "a.properties"
+    path.write_text(r"home=C:\\users\\u1")
+    assert texts(read_properties, path) == {"home": r"C:\users\u1"}
+
+
+def test_a_comment_without_its_end_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.strings"
+    path.write_text('"a" = "b";\n/* no end\n"c" = "d";\n/* again\n')
+    with pytest.raises(DataInvalid, match=r"a.strings:2: a comment without its end"):
+        texts(read_strings, path)
+    assert texts(read_strings, path, skip_bad=True) == {"a": "b"}
+
+
+@pytest.mark.parametrize("data", [b"<?xml", b"<?xml version='1.0'?><plist><key>a</key></plist>"])
+def test_a_broken_property_list_is_told(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.strings"
+    path.write_bytes(data)
+    with pytest.raises(DataInvalid, match="not a readable property list"):
+        texts(read_strings, path)
+
+
+NO_VALUE = {"localizations": {"fr": {"stringUnit": {"state": "translated"}}}}
+
+
+@pytest.mark.parametrize("entry", [[], NO_VALUE])
+def test_a_catalogue_entry_that_is_none_is_told(tmp_path: Path, entry: object) -> None:
+    path = tmp_path / "a.xcstrings"
+    path.write_text(json.dumps({"sourceLanguage": "en", "strings": {"Save": entry}}))
+    with pytest.raises(DataInvalid, match="'Save' is no string of a catalogue"):
+        list(read_xcstrings(path, Reading(EN_FR)))
+
+
+def test_a_file_that_is_no_applications_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "en.json"
+    with path.open("wb") as file:
+        file.truncate(17 * 2**20)
+    with pytest.raises(DataInvalid, match="expected at most 16 MiB, found 17"):
+        texts(read_locale_json, path)

@@ -188,3 +188,63 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_units_of_several_files_have_their_own_document(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlf"
+    unit = "<trans-unit id='1'><source>a</source><target>b</target></trans-unit>"
+    one = XLIFF_1.format(unit * 2).removesuffix("</xliff>")
+    other = XLIFF_1.format(unit).replace("app.html", "other.html")
+    path.write_text(one + other[other.index("<file") :])
+    found = [segment.document for segment in read_xliff(path, Reading(EN_FR))]
+    assert found == ["app.html", "app.html", "other.html"]
+    path.write_text(one + other[other.index("<file") :].replace('"fr"', '"de"'))
+    how = Reading(EN_FR, skip_bad=True)
+    assert (len(list(read_xliff(path, how))), how.bad) == (2, 1)
+
+
+def test_a_file_of_another_kind_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.tmx"
+    path.write_text("<html><body><tu/></body></html>")
+    with pytest.raises(DataInvalid, match=r"a.tmx:1: expected <tmx> as the outermost element"):
+        from_tmx(path)
+    path.write_text("<html><tmx><tu/></tmx></html>")
+    with pytest.raises(DataInvalid, match=r"a.tmx:1: expected <tmx>"):
+        from_tmx(path)
+
+
+def test_what_is_whole_before_a_fault_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.tmx"
+    path.write_text("<tmx><body>" + UNIT.format("en", "a", "fr", "b") + "\n<tu></x>")
+    found = read_tmx(path, Reading(EN_FR))
+    assert next(found).source == "a"
+    with pytest.raises(DataInvalid, match=r"a.tmx:2: not well-formed"):
+        next(found)
+
+
+def test_units_far_down_have_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.tmx"
+    unit = UNIT.format("en", "a", "fr", "b")
+    path.write_text("<tmx><body>" + "\n" * 70_000 + unit + "\n" + unit + "</body></tmx>")
+    assert [segment.line for segment in read_tmx(path, Reading(EN_FR))] == [70_001, 70_002]
+
+
+def test_a_unit_that_goes_on_for_ever_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.tmx"
+    path.write_text("<tmx>\n<tu>" + "<a>bcdefgh</a>" * 400_000)
+    with pytest.raises(DataInvalid, match=r"a.tmx:2: expected a unit of text, found <tu> of over"):
+        from_tmx(path)
+
+
+def test_codes_that_are_nested_too_deep_are_told(tmp_path: Path) -> None:
+    deep = "<g id='1'>" * 200 + "a" + "</g>" * 200
+    unit = f"<trans-unit id='1'><source>{deep}</source><target>b</target></trans-unit>"
+    with pytest.raises(DataInvalid, match=r"a.xlf:1: inline codes are nested over 32 deep"):
+        from_xliff(tmp_path / "a.xlf", XLIFF_1.format(unit))
+
+
+@pytest.mark.parametrize("number", ["", "x", "110000", "F" * 40])
+def test_a_character_that_is_none_is_told(tmp_path: Path, number: str) -> None:
+    body = f'<segment><source><cp hex="{number}"/></source><target>g</target></segment>'
+    with pytest.raises(DataInvalid, match=r"a.xlf:1: expected the number of a character"):
+        from_xliff(tmp_path / "a.xlf", XLIFF_2.format(body))

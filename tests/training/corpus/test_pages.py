@@ -102,10 +102,11 @@ def test_soft_breaks_are_joined_as_the_writing_wants() -> None:
 
 def test_layout_is_left_out_and_spoken_shortcodes_stay() -> None:
     note = '{{< note >}}\nSee {{< glossary_tooltip term_id="pod" >}}.\n{{< /note >}}\n'
-    page = f"{note}\n:::tip\nGo.\n:::\n"
+    page = f"import Tabs from '@theme/Tabs';\n\n{note}\n:::tip\nGo.\n:::\n\n## Up {{/* #up */}}\n"
     assert [block.text for block in blocks(page)] == [
         'See {{< glossary_tooltip term_id="pod" >}}.',
         "Go.",
+        "Up",
     ]
 
 
@@ -198,7 +199,7 @@ Nobody translated this sentence yet.
 
 def test_originals_in_comments_are_paired_with_what_follows() -> None:
     page = blocks(COMMENTED)
-    found = [(a.source.text, a.target.text) for a in pairs_of(page, [*commented(page)])]
+    found = [(a.source.text, a.target.text) for a in pairs_of([*commented(page)])]
     assert found == [
         ("Quality of service of Pods", "Pod 的服务质量"),
         (
@@ -221,7 +222,15 @@ def test_how_much_of_a_page_was_aligned_is_told(tmp_path: Path) -> None:
     how = Reading(EN_FR)
     segments = [*read_commented(page, how), *read_pages(english, french, how)]
     assert how.pages == [Page(str(page), 9, 8), Page(str(french), 12, 12)]
-    assert (segments[1].document, segments[1].line) == (str(page), 15)
+    assert (segments[1].path, segments[1].line) == (str(page), 15)
+
+
+def test_a_document_is_the_end_of_its_path(tmp_path: Path) -> None:
+    page = tmp_path / "docs" / "zh" / "pods" / "_index.md"
+    page.parent.mkdir(parents=True)
+    page.write_text(COMMENTED, encoding="utf-8")
+    documents = {segment.document for segment in read_commented(page, Reading(EN_FR))}
+    assert documents == {"zh/pods/_index.md"}
 
 
 @pytest.mark.parametrize(
@@ -232,3 +241,129 @@ def test_odd_pages_are_read_without_harm(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     assert list(read_commented(path, Reading(EN_FR))) == []
     assert len(list(read_pages(path, path, Reading(EN_FR)))) <= 1
+
+
+def from_comments(page: str) -> list[tuple[str, str]]:
+    return [(a.source.text, a.target.text) for a in pairs_of([*commented(blocks(page))])]
+
+
+@pytest.mark.parametrize("begin", ["<!--\n", "<!---\n", "<!--\n---\n"])
+def test_front_matter_in_a_comment_is_paired_by_its_keys(begin: str) -> None:
+    end = "---\n" if begin.endswith("---\n") and begin.startswith("<!--\n") else ""
+    page = (
+        "---\nweight: 3\ntitle: 开\ndescription: >\n  第一。\n---\n"
+        f"{begin}reviewers:\n- someone\ntitle: Open\ndescription: >\n  First.\nweight: 3\n{end}"
+        "-->\n"
+    )
+    assert from_comments(page) == [("Open", "开"), ("First.", "第一。")]
+
+
+IN_LISTS = """\
+<!--
+1. Start the tool:
+-->
+1. 启动工具：
+
+   ```shell
+   tool start
+   ```
+
+   <!--
+   If it does not answer, wait:
+
+   * a second
+   * or two
+   -->
+   如果没有响应，请等待：
+
+   * 一秒
+   * 或两秒
+
+<!--
+1. Stop it.
+-->
+2. 停止它。
+
+   {{< note >}}
+   <!--
+   It may start again.
+   -->
+   它可能会再次启动。
+   {{< /note >}}
+"""
+
+
+def test_comments_in_a_list_are_paired_with_what_stands_in_it() -> None:
+    assert from_comments(IN_LISTS) == [
+        ("Start the tool:", "启动工具："),
+        ("If it does not answer, wait:", "如果没有响应，请等待："),
+        ("a second", "一秒"), ("or two", "或两秒"),
+        ("Stop it.", "停止它。"),
+        ("It may start again.", "它可能会再次启动。"),
+    ]  # fmt: skip
+
+
+def test_layout_before_a_translation_shifts_nothing() -> None:
+    page = (
+        "<!--\n## Budgets\n\nFirst come the pods.\n\nThen comes all that is left.\n-->\n"
+        '## 预算 {#budgets}\n\n{{< feature-state state="stable" >}}\n\n首先是 Pod。\n\n'
+        "然后是其余的。\n"
+    )
+    assert from_comments(page) == [
+        ("Budgets", "预算"),
+        ("First come the pods.", "首先是 Pod。"),
+        ("Then comes all that is left.", "然后是其余的。"),
+    ]
+
+
+def test_a_heading_of_another_level_is_the_same_heading() -> None:
+    page = "<!--\n#### In use\n\nIt waits for `mydb`.\n-->\n### 使用\n\n它等待 `mydb`。\n\n---\n"
+    assert from_comments(page) == [("In use", "使用"), ("It waits for `mydb`.", "它等待 `mydb`。")]
+
+
+def test_items_that_a_translator_moved_are_not_paired_by_their_place() -> None:
+    page = (
+        "<!--\n* Tools such as `sed` are at hand.\n* Builders work alone.\n"
+        '* They may read {{< tip text="secrets" id="secret" >}} of others.\n* All is safe.\n-->\n'
+        "* 可以使用 `sed` 之类的工具。\n* 一切都是安全的。\n* 构建者可以独立工作。\n"
+        '* 它们可以读取其他的 {{< tip text="机密" id="secret" >}}。\n'
+    )
+    assert from_comments(page) == [
+        ("Tools such as `sed` are at hand.", "可以使用 `sed` 之类的工具。"),
+        (
+            'They may read {{< tip text="secrets" id="secret" >}} of others.',
+            '它们可以读取其他的 {{< tip text="机密" id="secret" >}}。',
+        ),
+    ]
+
+
+def test_a_translation_may_begin_where_its_comment_ends() -> None:
+    page = "<!-- The first text. -->第一段文字。\n\n<!--\nThe second text.\n--> 第二段文字。\n"
+    assert from_comments(page) == [
+        ("The first text.", "第一段文字。"),
+        ("The second text.", "第二段文字。"),
+    ]
+
+
+def test_comments_in_a_sentence_are_no_text_and_in_code_they_are() -> None:
+    (block,) = blocks("A <!-- hidden --> text about `<!-- marks -->` and `<!--`.")
+    assert block.text == "A  text about `<!-- marks -->` and `<!--`."
+
+
+def test_code_that_a_translator_left_out_is_no_reason_after_a_comment() -> None:
+    page = "<!--\nRun `kubectl drain` on the node first.\n-->\n首先，请在该节点上运行排空命令。\n"
+    assert len(from_comments(page)) == 1
+
+
+def test_front_matter_cannot_multiply(tmp_path: Path) -> None:
+    path = tmp_path / "a.md"
+    merges = "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 40))
+    path.write_text(f"---\na0: &a0 {{x: y}}\n{merges}title: Yes\n---\n")
+    assert [s.source for s in read_pages(path, path, Reading(EN_FR))] == ["Yes"]
+
+
+def test_pages_of_another_build_may_be_large(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "a.md", tmp_path / "b.md"
+    ours.write_text("a\n\n" * 3000)
+    theirs.write_text("b\n\n" * 3001)
+    assert list(read_pages(ours, theirs, Reading(EN_FR))) == []

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from adapters.errors import DataInvalid
 from adapters.ids import LanguagePair
+from training.corpus import hub
 from training.corpus.formats import FORMATS
-from training.corpus.places import Place, Sides, double_places, single_places
+from training.corpus.places import PairedPlace, Place, Sides, double_places, single_places
 from training.corpus.reading import Reading
 from training.corpus.source import KINDS, Source
 from training.corpus.subtitles import read_subtitles
@@ -55,7 +57,8 @@ def test_a_place_without_a_file_is_told(tmp_path: Path) -> None:
 def test_a_language_in_a_path_is_spelt_as_files_spell_it(tmp_path: Path, spelt: str) -> None:
     ours = write(tmp_path / "en.json", "{}")
     theirs = write(tmp_path / f"{spelt}.json", "{}")
-    assert double_places("{language}.json", tmp_path, PT_BR, (".json",)) == [Place(theirs, ours)]
+    found = double_places("{language}.json", tmp_path, PT_BR, (".json",))
+    assert found == [PairedPlace(theirs, ours)]
 
 
 def test_two_folders_are_paired_by_the_names_in_them(tmp_path: Path) -> None:
@@ -176,3 +179,57 @@ def test_a_data_set_by_name_says_that_it_needs_a_hub(
     one = source(hub={"name": "no-one/no-set", "config": "en-fr"})
     with pytest.raises(DataInvalid, match="needs a hub that can be reached"):
         read(one, tmp_path)
+
+
+def test_the_digest_of_a_data_set_says_which_it_is(tmp_path: Path) -> None:
+    sets: list[dict[str, object]] = [
+        {"name": "a/b"}, {"name": "a/c"}, {"name": "a/b", "revision": "1"},
+        {"name": "a/b", "config": "en-fr"}, {"name": "a/b", "split": "dev"},
+        {"name": "a/b", "rows": 10},
+    ]  # fmt: skip
+    digests = [source(hub=one).digest([]) for one in sets]
+    digests.append(source(hub=sets[0], pair="en-de").digest([]))
+    assert len(set(digests)) == len(digests)
+    assert source(hub=sets[2], name="other").digest([]) == digests[2]
+
+
+def test_the_digest_of_files_is_of_what_they_hold(tmp_path: Path) -> None:
+    one = source(csv="a.csv")
+    write(tmp_path / "a.csv", "en,fr\na,b\n")
+    before = one.digest(one.places(tmp_path, [EN_FR]))
+    write(tmp_path / "a.csv", "en,fr\na,c\n")
+    assert before != one.digest(one.places(tmp_path, [EN_FR]))
+
+
+def test_a_format_of_two_files_is_not_read_from_one(tmp_path: Path) -> None:
+    one = source(locale_json="{language}.json")
+    path = write(tmp_path / "fr.json", '{"save": "Enregistrer"}')
+    with pytest.raises(DataInvalid, match="expected a file of each language"):
+        list(one.read([Place(path)], [EN_FR], one.reading([EN_FR])))
+
+
+def test_a_bad_file_of_one_language_is_skipped_and_counted_when_asked(tmp_path: Path) -> None:
+    path = write(tmp_path / "b.txt", "Deux.\n")
+    one = source(text="*.txt", language="fr")
+    how = one.reading([EN_FR], skip_bad=True)
+    found = one.read([Place(tmp_path / "absent.txt"), Place(path)], [EN_FR], how)
+    assert [s.source for s in found] == ["Deux."]
+    assert how.bad == 1
+
+
+def test_a_pattern_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataInvalid, match="no pattern of files"):
+        single_places("a**.csv", tmp_path, (".csv",))
+
+
+def test_a_data_set_that_breaks_while_it_streams_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows(*_: object) -> Iterator[dict[str, str]]:
+        yield {"en": "a", "fr": "b"}
+        raise ConnectionError("gone")
+
+    pytest.importorskip("datasets")
+    monkeypatch.setattr(hub, "_open", rows)
+    found = hub.read_hub(hub.HubSet(name="a/b"), Reading(EN_FR))
+    assert next(found).document == "a/b:1"
+    with pytest.raises(DataInvalid, match=r"a/b: cannot be loaded .ConnectionError: gone"):
+        next(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import tracemalloc
 import zipfile
@@ -16,7 +17,9 @@ from training.corpus.jsonl import read_jsonl
 from training.corpus.lines import numbered_lines
 from training.corpus.moses import read_moses
 from training.corpus.reading import Columns, Reading
+from training.corpus.source import Source
 from training.corpus.spreadsheet import read_csv, read_xlsx
+from training.corpus.text import read_text
 
 EN_FR = LanguagePair("en", "fr")
 
@@ -152,3 +155,78 @@ def test_a_line_without_end_is_never_in_memory(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 80_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_rows_have_the_number_of_their_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'source,target\na,"b\nb"\n\xff,c\nd,e\n"f\n\xff",g\nh,i\n')
+    how = Reading(EN_FR, skip_bad=True)
+    found = [(s.source, s.line) for s in read_csv(path, how)]
+    assert found == [("a", 2), ("d", 5)]
+    assert [line.partition(": ")[0] for line in how.shown] == [
+        f"{path}:4", f"{path}:7", f"{path}:6",
+    ]  # fmt: skip
+
+
+def test_a_cell_without_its_end_is_bad_and_no_limit_is_changed(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    path = write(tmp_path / "a.csv", 'source,target\na,b\n"c' + "x\n" * 100_000)
+    with pytest.raises(DataInvalid, match=r"a.csv:3: not a row of CSV .*limit"):
+        from_csv(path)
+    assert csv.field_size_limit() == before
+
+
+def test_xlsx_is_read_to_its_end_whatever_size_it_claims(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    book = openpyxl.Workbook()
+    for row in (["source", "target"], ["a", "b"], ["c", None]):
+        book.worksheets[0].append(row)
+    book.save(path)
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    files[sheet] = files[sheet].replace(b"A1:B3", b"A1:A1")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    found = [(s.source, s.target, s.line) for s in read_xlsx(path, Reading(EN_FR))]
+    assert found == [("a", "b", 2), ("c", "", 3)]
+
+
+def test_a_bad_line_of_moses_files_shifts_nothing(tmp_path: Path) -> None:
+    ours = write(tmp_path / "a.en", "one\ntwo\nthree\nfour\n")
+    theirs = tmp_path / "a.fr"
+    theirs.write_bytes(b"un\n\xff\ntrois\nquatre\n")
+    how = Reading(EN_FR, skip_bad=True)
+    found = [(s.source, s.target, s.line) for s in read_moses(ours, theirs, how)]
+    assert found == [("one", "un", 1), ("three", "trois", 3), ("four", "quatre", 4)]
+    assert how.bad == 1
+
+
+def test_a_text_without_empty_lines_is_bad(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "one\n\n" + ("x" * 1000 + "\n") * 1100 + "\ntwo\n")
+    with pytest.raises(DataInvalid, match=r"a.txt:3: expected texts between empty lines"):
+        list(read_text(path, Reading(EN_FR)))
+    how = Reading(EN_FR, skip_bad=True)
+    assert [s.source for s in read_text(path, how)] == ["one", "two"]
+    assert how.bad == 1
+
+
+@pytest.mark.parametrize(
+    "row", [{"source": "a", "target": "\ud83d"}, {"en": "a", "fr": "b", "doc": "\udc00"}]
+)
+def test_half_a_character_is_bad(tmp_path: Path, row: dict[str, str]) -> None:
+    write(tmp_path / "a.jsonl", json.dumps(row) + '\n{"en": "a", "fr": "\\ud83c\\udf89"}\n')
+    one = Source.model_validate({"licence": "CC0-1.0", "jsonl": "a.jsonl"})
+    places = one.places(tmp_path, [EN_FR])
+    with pytest.raises(DataInvalid, match=r"a.jsonl:1: half a character"):
+        list(one.read(places, [EN_FR], one.reading([EN_FR])))
+    how = one.reading([EN_FR], skip_bad=True)
+    assert [s.target for s in one.read(places, [EN_FR], how)] == ["🎉"]
+
+
+def test_a_document_is_named_by_a_text_or_a_number(tmp_path: Path) -> None:
+    rows = [{"en": "a", "fr": "b", "doc": doc} for doc in ("menu", 7, None, ["x"])]
+    path = write(tmp_path / "a.jsonl", "\n".join(json.dumps(row) for row in rows))
+    found = [s.document for s in read_jsonl(path, Reading(EN_FR))]
+    assert found == ["menu", "7", "a.jsonl", "a.jsonl"]

@@ -8,70 +8,74 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Final
 
-from training.corpus.markdown.align import Aligned, align
+from training.corpus.markdown.align import Aligned, align_after, length_ratio
 from training.corpus.markdown.blocks import Block, body_blocks, front_values
 
-_COMMENT: Final = re.compile(r"\s*<!--(.*?)-->\s*", re.DOTALL)
+_COMMENT: Final = re.compile(r"\s*+<!---*(.*?)-->\s*", re.DOTALL)
 # What a comment of one word or two is: a mark for the site (<!-- body -->), not a text.
-_MARK: Final = re.compile(r"\s*[a-z][\w-]*(?: [a-z][\w-]*)?\s*")
-_FRONT: Final = re.compile(r"\s*(?:---\n)?(?=\w+:\s)")
+_MARK: Final = re.compile(r"\s*+[a-z][\w-]*+(?: [a-z][\w-]*+)?\s*+")
 
 
 @dataclass
 class Commented:
-    """A comment and the blocks up to the next one: its translation, and maybe more."""
+    """The blocks of a comment and those up to the next one: its translation, and maybe more."""
 
-    comment: str
-    line: int
+    originals: list[Block]
     after: list[Block] = field(default_factory=list)
 
-    @cached_property
-    def originals(self) -> list[Block]:
-        """The blocks of the comment."""
-        return list(body_blocks(self.comment, self.line - 1))
+    @property
+    def is_front(self) -> bool:
+        """Whether the comment is the original of the front matter."""
+        return bool(self.originals) and self.originals[0].kind.startswith("front:")
 
 
 def commented(page: Sequence[Block]) -> Iterator[Commented]:
     """Yield the comments among the blocks of a page that hold a text, with what follows each."""
+    front = [block for block in page if block.kind.startswith("front:")]
     current: Commented | None = None
     for block in page:
-        match = _COMMENT.fullmatch(block.text) if block.kind == "html" else None
-        if match is not None and not _MARK.fullmatch(match[1]):
-            if current is not None:
-                yield current
-            current = Commented(match[1], block.line)
-        elif current is not None and match is None:
+        text = _comment(block)
+        if text is None and current is not None:
             current.after.append(block)
+        if not text:
+            continue
+        if current is not None:
+            yield current
+        original = _of_front(text, block.line) if current is None and front else []
+        current = Commented(
+            original or list(body_blocks(text, block.line - 1, block.within)),
+            list(front) if original else [],
+        )
     if current is not None:
         yield current
 
 
-def pairs_of(page: Sequence[Block], parts: Sequence[Commented]) -> Iterator[Aligned]:
+def pairs_of(parts: Sequence[Commented]) -> Iterator[Aligned]:
     """Yield the originals of a page with their translations; `parts` are its comments."""
-    front = {block.kind: block for block in page if block.kind.startswith("front:")}
-    for place, part in enumerate(parts):
-        values = front_values(_FRONT.sub("", part.comment).rpartition("\n---")[0] or part.comment)
-        if place == 0 and values:
-            yield from _of_front(values, front, part.line)
-            continue
-        originals = part.originals
-        yield from align(originals, _as_many(originals, part.after))
+    ratio = length_ratio(
+        [block for part in parts for block in part.originals],
+        [block for part in parts for block in part.after],
+    )
+    for part in parts:
+        if part.is_front:
+            targets = {block.kind: block for block in part.after}
+            pairs = ((block, targets.get(block.kind)) for block in part.originals)
+            yield from (Aligned(block, said, 1.0) for block, said in pairs if said is not None)
+        else:
+            yield from align_after(part.originals, part.after, ratio)
 
 
-def _of_front(values: dict[str, str], front: dict[str, Block], line: int) -> Iterator[Aligned]:
-    for key, text in values.items():
-        if (target := front.get(f"front:{key}")) is not None:
-            yield Aligned(Block(target.kind, text, line), target, 1.0)
+def _comment(block: Block) -> str | None:
+    """Return the text of a comment, empty for a mark; None for what is no comment."""
+    match = _COMMENT.fullmatch(block.text) if block.kind == "html" else None
+    if match is None:
+        return None
+    return "" if _MARK.fullmatch(match[1]) else match[1]
 
 
-def _as_many(originals: Sequence[Block], after: Sequence[Block]) -> Sequence[Block]:
-    """Return the first of `after` if their kinds are those of `originals`, else all of it.
-
-    What follows a translation without a comment of its own, such as a name as a heading, is none.
-    """
-    first = after[: len(originals)]
-    same = [block.kind for block in first] == [block.kind for block in originals]
-    return first if same else after
+def _of_front(comment: str, line: int) -> list[Block]:
+    """Return the spoken values of a comment that is front matter, as its blocks."""
+    text = comment.strip().lstrip("-").partition("\n---")[0]
+    return [Block(f"front:{key}", value, line) for key, value in front_values(text).items()]

@@ -1,0 +1,1 @@
+"""What `dragoman data inspect` shows of a recipe's text."""
