@@ -4,7 +4,7 @@ python -m loadtests.bench                              all three; .bench/*.json
 python -m loadtests.bench serving                      one of them
 python -m loadtests.bench methods                      only when named: an hour
 python -m loadtests.bench autoscaling                  only when named: a simulation, ten seconds
-python -m loadtests.bench data                         only when named: 1 GB of TMX, ten minutes
+python -m loadtests.bench data                         only when named: 1 GB of TMX, 20 minutes
 python -m loadtests.bench serving --quick --part stall
 """
 
@@ -50,7 +50,8 @@ def main() -> int:
         if "autoscaling" in which:
             subprocess.run([sys.executable, "-m", "loadtests.autoscaling.scenarios"], check=True)
         if "data" in which:
-            subprocess.run([sys.executable, "-m", "loadtests.bench_data"], check=True)
+            for module in ("loadtests.bench_corpus", "loadtests.bench_data"):
+                subprocess.run([sys.executable, "-m", module], check=True)
         if "methods" in which:
             subprocess.run([sys.executable, "-m", "loadtests.bench_methods"], check=True)
     except (subprocess.CalledProcessError, ServerFailed) as error:

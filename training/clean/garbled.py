@@ -13,6 +13,7 @@ _LOST_IN_GBK: Final = "锟斤拷"
 # to 1252. Clean text has few such neighbours, and ftfy, which is slow, tells those apart.
 _SECOND_BYTE: Final = "\xa0-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸŚŤŹśťźˇ˘ŁĄŞŻ˛łąşĽ˝ľż"  # noqa: RUF001
 _SECOND_CYRILLIC: Final = "ЂЃѓЉЊЌЋЏђљњќћџЎўЈҐЄЇІіґєјЅѕї\xa0-\xbf€‚„…†‡‰‹‘’“”•–—™›№Ё"  # noqa: RUF001
+_SPACES: Final = re.compile(r"[ \t\r\n]+")
 _MOJIBAKE: Final = re.compile(f"[Â-ôĂĹ][{_SECOND_BYTE}]|[РС][{_SECOND_CYRILLIC}]")  # noqa: RUF001
 
 
@@ -31,4 +32,6 @@ def _is_mojibake(text: str) -> bool:
     # Here, since `dragoman --help` needs none of it.
     import ftfy
 
-    return ftfy.fix_encoding(text) != text
+    # White space would change its mind.
+    line = _SPACES.sub(" ", text).strip(" ")
+    return ftfy.fix_encoding(line) != line

@@ -1,8 +1,7 @@
 """Which language a text is in, as far as py3langid (139 languages, offline) can tell.
 
-Of 15,665 translated paragraphs of the Kubernetes world in ten languages, those of 40 letters and
-more, it takes none for another language with a sureness above 0.7 (a list of English terms), and
-19 in 20 for their own with one above 0.8.
+Of the good texts in 15,665 pairs of translated documentation, ten languages, it takes none for
+another language with a sureness above 0.7, and 94 of 100 for their own with one above 0.8.
 """
 
 from __future__ import annotations

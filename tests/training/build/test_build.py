@@ -14,7 +14,6 @@ import pytest
 
 from adapters.errors import DataInvalid
 from training.build.build import build_data
-from training.build.report import REPORT_FILE
 from training.corpus.segment import load_jsonl
 from training.recipe import Recipe
 
@@ -123,33 +122,14 @@ def test_ctrl_c_leaves_neither_files_nor_processes(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["pairs.jsonl", "recipe.yaml"]
 
 
-_MEASURED = """
-import resource, sys
-from pathlib import Path
-from training.build.build import build_data
-from training.recipe import Recipe
-build_data(Recipe.load(sys.argv[1]), Path(sys.argv[2]))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-      resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
-"""
-
-
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
     peaks = []
-    for count in (20_000, 200_000):
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        recipe_of(folder, sentences(count))
-        command = [
-            sys.executable,
-            "-c",
-            _MEASURED,
-            str(folder / "recipe.yaml"),
-            str(folder / "out"),
-        ]
+    for count in (20_000, 150_000):
+        recipe_of(tmp_path, sentences(count))
+        command = [sys.executable, "-m", "training.build.speed", str(tmp_path / "recipe.yaml")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        peaks.append([int(mib) for mib in done.stdout.split()])
-        assert (folder / "out" / REPORT_FILE).is_file()
-    for small, large in zip(*peaks, strict=True):
-        assert large < small + 60
+        figures = json.loads(done.stdout)
+        assert figures["units"] == count
+        peaks.append(figures["peak_rss_mb"])
+    assert peaks[1] < peaks[0] + 40

@@ -337,6 +337,21 @@ def test_items_that_a_translator_moved_are_not_paired_by_their_place() -> None:
     ]
 
 
+def test_two_paragraphs_made_one_are_paired_with_neither() -> None:
+    page = (
+        "<!--\n## Budget\n\nSo that all stays up, set a [budget](/docs/budget) first.\n\n"
+        "If some node matters to you, then [read on](/docs/more) and follow the guide.\n-->\n"
+        "## 预算\n\n为了让一切保持运行，请先设置一个[预算](/zh-cn/docs/budget)，"
+        "而如果某个节点对你很重要，请[继续阅读](/zh-cn/docs/more)并遵循本指南的说明。\n\n"
+        "<!--\nAnother text about what comes next, which is translated.\n-->\n"
+        "另一段有译文的文字，介绍接下来的内容。\n"
+    )
+    assert [source for source, _ in from_comments(page)] == [
+        "Budget",
+        "Another text about what comes next, which is translated.",
+    ]
+
+
 def test_a_translation_may_begin_where_its_comment_ends() -> None:
     page = "<!-- The first text. -->第一段文字。\n\n<!--\nThe second text.\n--> 第二段文字。\n"
     assert from_comments(page) == [

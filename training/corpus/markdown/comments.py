@@ -30,6 +30,12 @@ class Commented:
         """Whether the comment is the original of the front matter."""
         return bool(self.originals) and self.originals[0].kind.startswith("front:")
 
+    @property
+    def is_alike(self) -> bool:
+        """Whether the first blocks after the comment are of the kinds of its own."""
+        first = self.after[: len(self.originals)]
+        return [block.leaf for block in self.originals] == [block.leaf for block in first]
+
 
 def commented(page: Sequence[Block]) -> Iterator[Commented]:
     """Yield the comments among the blocks of a page that hold a text, with what follows each."""
@@ -54,9 +60,10 @@ def commented(page: Sequence[Block]) -> Iterator[Commented]:
 
 def pairs_of(parts: Sequence[Commented]) -> Iterator[Aligned]:
     """Yield the originals of a page with their translations; `parts` are its comments."""
+    sure = [part for part in parts if part.is_alike] or parts
     ratio = length_ratio(
-        [block for part in parts for block in part.originals],
-        [block for part in parts for block in part.after],
+        [block for part in sure for block in part.originals],
+        [block for part in sure for block in part.after[: len(part.originals)]],
     )
     for part in parts:
         if part.is_front:
