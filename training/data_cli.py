@@ -43,6 +43,10 @@ def build(
     overrides: Overrides = None,
     data: DataFolder = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the files.")] = None,
+    by_language: Annotated[
+        bool,
+        typer.Option("--by-language", help='Lines such as {"en": …, "fr": …}, for other tools.'),
+    ] = False,
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
@@ -56,7 +60,7 @@ def build(
 
     config = _load(recipe, overrides, data)
     folder = out or Path(f"{config.id}-data")
-    report = build_data(config, folder, skip_bad=skip_bad)
+    report = build_data(config, folder, skip_bad=skip_bad, by_language=by_language)
     if as_json:
         print_json({"folder": str(folder), **report.to_json()})
         return

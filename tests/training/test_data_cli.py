@@ -32,6 +32,16 @@ def test_build_writes_three_parts_and_a_report(recipe_file: Path, tmp_path: Path
     assert report["sources"][0]["segments"] == 61
 
 
+def test_built_files_have_the_languages_as_keys_when_asked(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    invoke("data", "build", recipe_file, "--out", tmp_path / "data", "--by-language")
+    lines = (tmp_path / "data" / "dev.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [*json.loads(lines[0])] == ["en", "fr"]
+    pairs = [*read_jsonl(tmp_path / "data" / "dev.jsonl", Reading(LanguagePair("en", "fr")))]
+    assert len(pairs) == len(lines) == 6
+
+
 def test_built_files_are_a_source_again(recipe_file: Path, tmp_path: Path) -> None:
     invoke("data", "build", recipe_file, "--out", tmp_path / "data")
     again = tmp_path / "again.yaml"

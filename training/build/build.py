@@ -27,12 +27,18 @@ _SAMPLES = 5
 
 
 def build_data(
-    recipe: Recipe, folder: Path, *, skip_bad: bool = False, processes: int | None = None
+    recipe: Recipe,
+    folder: Path,
+    *,
+    skip_bad: bool = False,
+    by_language: bool = False,
+    processes: int | None = None,
 ) -> DataReport:
     """Write train.jsonl, dev.jsonl, test.jsonl and data.json; return the report.
 
-    With `skip_bad` rows that cannot be read are counted in place of an error. Memory is bounded,
-    time is linear, the files do not depend on `processes`, and appear only when all are whole.
+    With `skip_bad` rows that cannot be read are counted in place of an error. With `by_language`
+    lines are only `{"en": …, "fr": …}`, which no run is started from. Memory is bounded, time is
+    linear, the files do not depend on `processes`, and appear only when all are whole.
     Raises DataInvalid.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +56,7 @@ def build_data(
         counts = _counts(recipe, spool, division, removed)
         report = _report(gathered, counts)
         for part, numbers in division.parts.items():
-            spool.write(numbers, Path(drafts) / f"{part}.jsonl")
+            spool.write(numbers, Path(drafts) / f"{part}.jsonl", by_language=by_language)
         _move(Path(drafts), folder)
         report.write(folder)
     return report

@@ -62,10 +62,11 @@ class Spool:
         """Return a segment."""
         return Segment.from_json(json.loads(self.line(number)))
 
-    def write(self, numbers: Indices, path: Path) -> None:
-        """Write the lines of these segments, in their order."""
+    def write(self, numbers: Indices, path: Path, *, by_language: bool = False) -> None:
+        """Write the lines of these segments, in their order; or `{"en": …, "fr": …}` for each."""
+        lines = self._lines(numbers)
         with path.open("wb") as file:
-            file.writelines(self._lines(numbers))
+            file.writelines(map(_by_language, lines) if by_language else lines)
 
     def _lines(self, numbers: Indices) -> Iterable[bytes]:
         return (self.line(number) for number in numbers.tolist())
@@ -82,3 +83,10 @@ class Spool:
         if pair not in self.pairs:
             self.pairs.append(pair)
         return self.pairs.index(pair)
+
+
+def _by_language(line: bytes) -> bytes:
+    segment = Segment.from_json(json.loads(line))
+    pair = segment.pair or LanguagePair("source", "target")
+    texts = {pair.source: segment.source, pair.target: segment.target}
+    return (json.dumps(texts, ensure_ascii=False) + "\n").encode()
