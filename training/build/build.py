@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -41,11 +42,7 @@ def build_data(
     linear, the files do not depend on `processes`, and appear only when all are whole.
     Raises DataInvalid.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as drafts,
-        Spool(Path(drafts)) as spool,
-    ):
+    with _drafts_for(folder) as drafts, Spool(drafts) as spool:
         gathered = gather(recipe, spool, skip_bad=skip_bad, processes=processes)
         kept = _without_duplicates(recipe, spool, gathered.reports)
         _check_kept(recipe, gathered.reports)
@@ -53,13 +50,26 @@ def build_data(
         division, removed = without_leaks(spool, division, recipe.split.near)
         if not len(division.parts["train"]):
             raise DataInvalid(_all_held_out(recipe, removed["train"]))
-        counts = _counts(recipe, spool, division, removed)
-        report = _report(gathered, counts)
+        report = _report(gathered, _counts(recipe, spool, division, removed))
         for part, numbers in division.parts.items():
-            spool.write(numbers, Path(drafts) / f"{part}.jsonl", by_language=by_language)
-        _move(Path(drafts), folder)
+            spool.write(numbers, drafts / f"{part}.jsonl", by_language=by_language)
+        _move(drafts, folder)
         report.write(folder)
     return report
+
+
+@contextmanager
+def _drafts_for(folder: Path) -> Iterator[Path]:
+    """Yield a folder beside `folder` that is gone afterwards, whatever happens."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as drafts:
+            yield Path(drafts)
+    except OSError as error:  # readers tell of their own
+        raise DataInvalid(
+            f"{folder}: cannot be written ({error.strerror or error}); choose another folder, or "
+            "make room: a build needs about twice as much as its text"
+        ) from error
 
 
 def _without_duplicates(

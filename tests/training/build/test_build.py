@@ -95,6 +95,12 @@ def test_training_text_that_is_all_held_out_is_told(tmp_path: Path) -> None:
         build_data(recipe_of(tmp_path, rows), tmp_path / "out")
 
 
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, sentences(20))
+    with pytest.raises(DataInvalid, match=r"pairs\.jsonl/out: cannot be written"):
+        build_data(recipe, tmp_path / "pairs.jsonl" / "out")
+
+
 @pytest.mark.slow
 def test_the_files_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, [*sentences(12_000), *sentences(12_000)])
