@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,13 +38,17 @@ def write_report(candidate: Candidate, folder: Path) -> None:
 
 def render(candidate: Candidate, name: str) -> str:
     """Return the text of README.md or report.html; in HTML every segment is escaped."""
-    environment = jinja2.Environment(
+    return _environment().get_template(f"{name}.j2").render(_values(candidate))
+
+
+@cache  # compiling a template takes longer than rendering it
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=jinja2.select_autoescape(["html.j2"]),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    return environment.get_template(f"{name}.j2").render(_values(candidate))
 
 
 def _values(candidate: Candidate) -> dict[str, Any]:

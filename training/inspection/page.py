@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,36 +22,33 @@ def page(body: Mapping[str, Any]) -> str:
 
     All that stood in a file is escaped.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     histograms = body["histograms"]
     lengths, ratio = histograms["chars"], histograms["ratio"]
-    return environment.get_template("inspect.html.j2").render(
-        body=body,
-        parts=_PARTS,
-        flow=_flow(body),
-        has_domains=any(size["domain"] for size in body["sizes"]),
-        lengths=bar_chart(
-            lengths["edges"],
-            {side: lengths[side] for side in ("source", "target")},
-            "segments by characters",
-        ),
-        ratio=bar_chart(
-            ratio["edges"],
-            {"segments": ratio["segments"]},
-            "segments by characters of the target to one of the source",
-        ),
-        pages=_least_aligned(body["reading"]["pages"]),
-        what=marks.WHAT,
-        marked=marks.marked,
-        plain=marks.plain,
-        measures=marks.measures,
-        languages=_languages,
+    return (
+        _environment()
+        .get_template("inspect.html.j2")
+        .render(
+            body=body,
+            parts=_PARTS,
+            flow=_flow(body),
+            has_domains=any(size["domain"] for size in body["sizes"]),
+            lengths=bar_chart(
+                lengths["edges"],
+                {side: lengths[side] for side in ("source", "target")},
+                "segments by characters",
+            ),
+            ratio=bar_chart(
+                ratio["edges"],
+                {"segments": ratio["segments"]},
+                "segments by characters of the target to one of the source",
+            ),
+            pages=_least_aligned(body["reading"]["pages"]),
+            what=marks.WHAT,
+            marked=marks.marked,
+            plain=marks.plain,
+            measures=marks.measures,
+            languages=_languages,
+        )
     )
 
 
@@ -86,3 +84,14 @@ def _languages(sample: Mapping[str, Any]) -> list[str]:
     """Return the language tags of both sides, empty where nobody said them."""
     codes = str(sample.get("pair", "-")).split("-")
     return [code.replace("_", "-") for code in codes]
+
+
+@cache  # compiling a template takes longer than rendering it
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
