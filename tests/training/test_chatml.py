@@ -65,7 +65,12 @@ def recipe(base: Path, tmp_path: Path) -> Recipe:
     lines = [json.dumps({"en": en, "zh": zh}, ensure_ascii=False) for en, zh in PAIRS]
     (tmp_path / "pairs.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     changes = [f"base={base}", f"data.0.jsonl={tmp_path / 'pairs.jsonl'}", "split.dev=4"]
-    changes += ["split.test=4", "schedule.max_steps=2", "schedule.max_length=400"]
+    changes += [
+        "split.test=4",
+        "split.near=null",
+        "schedule.max_steps=2",
+        "schedule.max_length=400",
+    ]
     return Recipe.load("qwen-k8s-en-zh", overrides=changes)
 
 

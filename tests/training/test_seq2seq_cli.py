@@ -26,6 +26,7 @@ FAST = (
     "split={dev: 10, test: 10}", "evaluate.segments=10", "schedule.epochs=6",
     "schedule.learning_rate=8e-3", "schedule.batch_size=8", "schedule.evaluate_every=30",
     "schedule.tokens_per_pass=512",
+    "clean.min_script=null", "clean.other_language=null",  # the words are made up
 )  # fmt: skip
 LORA = "method={kind: lora, rank: 8, alpha: 16}"
 

@@ -33,7 +33,7 @@ def test_the_preset_for_summaries_runs_on_any_articles(tmp_path: Path) -> None:
     ]
     articles = tmp_path / "articles.jsonl"
     articles.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    sizes = ["split.dev=2", "split.test=4", "evaluate.shots=1"]
+    sizes = ["split.dev=2", "split.test=4", "split.near=null", "evaluate.shots=1"]
     base = tiny.write_base(tmp_path / "tiny")
     own = [f"data.0.jsonl={articles}", f"base={base}", "prompt.user=Resume: {text}"]
     recipe = Recipe.load("summaries-en-fr", overrides=[*own, *sizes, *QUICK])
@@ -68,7 +68,7 @@ def test_a_fit_on_plain_text_lowers_the_perplexity_of_held_out_text(tmp_path: Pa
     (tmp_path / "r.yaml").write_text(
         "id: docs-en-fr\nlicence: CC0-1.0\nobjective: {kind: monolingual}\n"
         f"base: {base}\ndata: [{{text: pages.txt, language: fr, licence: CC0-1.0}}]\n"
-        "split: {dev: 6, test: 12}\n"
+        "split: {dev: 6, test: 12, near: null}\n"
         "schedule: {max_length: 64, max_steps: 12, batch_size: 8, learning_rate: 1.0e-2}\n",
         encoding="utf-8",
     )
