@@ -103,7 +103,7 @@ def test_equal_sides_are_dropped_and_counted_and_others_of_one_source_stay(tmp_p
     assert judged.report.dropped["equal_sides"] == 1
     with Spool(tmp_path / "spool") as spool:
         spool.append(judged, FREE)
-        found = duplicates(spool, np.arange(judged.report.kept), CleanRules())
+        found = duplicates(spool, np.arange(judged.report.kept, dtype=np.uint32), CleanRules())
     assert {name: numbers.tolist() for name, numbers in found.items()} == {
         "duplicate": [2], "other_translation": [],
     }  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 
 from adapters.errors import DataInvalid
 from adapters.ids import LanguagePair
-from training.build.columns import Column, Mask
+from training.build.columns import Column, Mask, indices
 from training.build.division import FREE, Division, divide
 from training.build.duplicates import duplicates, names_of
 from training.build.gather import Gathered, gather
@@ -83,7 +83,7 @@ def _without_duplicates(
     codes = spool.columns.load("part")
     for parts in ((None, "train"), ("dev",), ("test",)):
         own = {_code(part): reports[part] for part in parts if part in reports}
-        among = np.flatnonzero(np.isin(codes, list(own)))
+        among = indices(np.isin(codes, list(own)))
         found = duplicates(spool, among, recipe.clean)
         for name in names_of(recipe.clean):
             kept[found[name]] = False

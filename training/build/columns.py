@@ -13,9 +13,10 @@ from training.build.near import BANDS
 
 Column = NDArray[Any]
 Mask = NDArray[np.bool_]
-Indices = NDArray[np.int64]
+Indices = NDArray[np.uint32]
 
 NEAR: Final = tuple(f"near{band}" for band in range(BANDS))
+_BLOCK: Final = 2**18
 # length: bytes of its line in the spool. text, source: what makes it a duplicate. leak, leak_back:
 # the source and the target as leakage sees them. by_…: ranks of the units that a split may take.
 HASHES: Final = (
@@ -60,15 +61,29 @@ class Columns:
 
 def later(values: Column) -> Mask:
     """Return for each value whether an earlier row has it, too."""
-    found = np.ones(len(values), dtype=bool)
-    found[np.unique(values, return_index=True)[1]] = False
+    # As np.unique does it, with half of its memory.
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    is_same = ordered[1:] == ordered[:-1]
+    del ordered
+    found = np.zeros(len(values), dtype=bool)
+    found[order[1:][is_same]] = True
     return found
 
 
 def among(values: Column, known: Column) -> Mask:
     """Return for each value whether `known`, which may be unsorted, has it."""
+    found = np.zeros(len(values), dtype=bool)
     if not len(known):
-        return np.zeros(len(values), dtype=bool)
+        return found
     ordered = np.unique(known)
-    places = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
-    return np.asarray(ordered[places] == values)
+    for start in range(0, len(values), _BLOCK):
+        block = values[start : start + _BLOCK]
+        places = np.minimum(np.searchsorted(ordered, block), len(ordered) - 1)
+        found[start : start + _BLOCK] = ordered[places] == block
+    return found
+
+
+def indices(mask: Mask) -> Indices:
+    """Return where `mask` is true."""
+    return np.flatnonzero(mask).astype(np.uint32)

@@ -43,7 +43,7 @@ def _near(spool: Spool, among: Indices, least: float) -> Indices:
         for number, others in sorted(earlier.items())
         if any(_alike(spool.segment(number), spool.segment(n)) >= least for n in sorted(others))
     ]
-    return np.array(dropped, dtype=np.int64)
+    return np.array(dropped, dtype=np.uint32)
 
 
 def _candidates(spool: Spool, among: Indices) -> dict[int, set[int]]:

@@ -37,9 +37,9 @@ def without_leaks(
 
 
 def _leaked(spool: Spool, numbers: Indices, held_out: Indices, near: float | None) -> Mask:
-    source, back = (spool.columns.load(name) for name in ("leak", "leak_back"))
-    known = np.concatenate([source[held_out], back[held_out]])
-    leaked = among(source[numbers], known)
+    columns = spool.columns
+    known = [columns.load(name)[held_out] for name in ("leak", "leak_back")]
+    leaked = among(columns.load("leak")[numbers], np.concatenate(known))
     if near is None:
         return leaked
     nearly = _Nearly(spool, held_out)

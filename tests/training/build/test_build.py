@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_files_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
-    recipe = recipe_of(tmp_path, [*sentences(12_000), *sentences(12_000)])
+    recipe = recipe_of(tmp_path, [*sentences(10_000), *sentences(2_000)])
     for processes in (1, 2, 3):
         build_data(recipe, tmp_path / str(processes), processes=processes)
     assert built(tmp_path / "1") == built(tmp_path / "2") == built(tmp_path / "3")
@@ -111,7 +111,7 @@ def test_the_files_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_neither_files_nor_processes(tmp_path: Path) -> None:
-    recipe_of(tmp_path, sentences(200_000))
+    recipe_of(tmp_path, sentences(100_000))
     command = [sys.executable, "-m", "dragoman", "data", "build", str(tmp_path / "recipe.yaml")]
     with subprocess.Popen(
         [*command, "--out", str(tmp_path / "out")],
@@ -131,7 +131,7 @@ def test_ctrl_c_leaves_neither_files_nor_processes(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
     peaks = []
-    for count in (20_000, 150_000):
+    for count in (10_000, 80_000):
         recipe_of(tmp_path, sentences(count))
         command = [sys.executable, "-m", "training.build.speed", str(tmp_path / "recipe.yaml")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
