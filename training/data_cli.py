@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapters.console import note, print_json, print_table
+from training.score_cli import score
 from training.synthesis_cli import synthesize
 from training.train_cli import DataFolder, Json, Overrides, RecipeName
 
@@ -166,6 +167,9 @@ app.command(
     epilog="Example: dragoman data synthesize jupyter-en-fr --back --out synthetic.jsonl "
     "--url http://127.0.0.1:8000 --model gemma3-27b"
 )(synthesize)
+app.command(epilog="Example: dragoman data score jupyter-en-fr --out scored.jsonl --drop 0.1")(
+    score
+)
 
 
 def _load(name: str, overrides: list[str] | None, folder: Path | None) -> Recipe:

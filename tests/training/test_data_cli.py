@@ -124,7 +124,8 @@ def test_every_command_refuses_a_broken_recipe(command: list[str], tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "command", [["data", "build"], ["data", "inspect"], ["data", "prefer"], ["train"]]
+    "command",
+    [["data", "build"], ["data", "inspect"], ["data", "prefer"], ["data", "score"], ["train"]],
 )
 def test_help_has_an_example(command: list[str]) -> None:
     result = invoke(*command, "--help")

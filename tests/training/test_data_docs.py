@@ -13,6 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 import dragoman
+from tests.training import tiny
 from tests.training.synthesis.served import Reply, Served, completion, serving, text_of
 from training.clean.rules import Cleaner, CleanRules
 from training.corpus.source import KINDS, Source
@@ -65,6 +66,7 @@ def test_the_page_can_be_followed(
     server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    tiny.write_base(tmp_path / "tiny")
     for kind, name, text in blocks():
         if kind in _FILES and (kind != "yaml" or text.startswith("id: ")):
             assert name, f"no name for the file {text[:60]!r}"
@@ -76,6 +78,8 @@ def test_the_page_can_be_followed(
             shown = ""
             for command in commands(text):
                 typed = command.replace("http://127.0.0.1:8000", server.url)
+                # The recipe's own base is no matter of a minute.
+                typed = typed.replace("data score", f"data score --base {tmp_path / 'tiny'}")
                 done = CliRunner().invoke(dragoman.build_app(), shlex.split(typed)[1:])
                 assert done.exit_code == 0, f"{command}: {done.output} {done.exception}"
                 shown += done.stdout

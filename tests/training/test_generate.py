@@ -103,6 +103,15 @@ def test_logprobs_are_those_of_the_softmax(base: Path) -> None:
         assert value == pytest.approx(expected, abs=1e-4)
 
 
+def test_logprobs_of_a_batch_are_those_of_each_row_alone(base: Path) -> None:
+    generator, prompts = Generator.load(base), prompts_of(base)
+    targets = [[7, 8, fakes.END], [9], list(range(10, 30)), [11, 12], [fakes.END]]
+    alone = generator.logprobs(prompts, targets)
+    for batch_size in (2, 64):
+        together = generator.logprobs(prompts, targets, batch_size=batch_size)
+        assert together == pytest.approx(alone, abs=1e-3)
+
+
 def test_the_head_is_never_copied_for_every_row(base: Path, tmp_path: Path) -> None:
     generator = Generator.load(base, {"one": write_adapter(base, "one", tmp_path / "one")})
     prompts = prompts_of(base)

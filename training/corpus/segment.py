@@ -98,10 +98,13 @@ class Segment:
 def write_jsonl(segments: Iterable[Segment], path: Path) -> None:
     """Write one JSON object a line; the file appears whole or not at all."""
     draft = path.with_name(f".{path.name}.draft")
-    with draft.open("w", encoding="utf-8", newline="\n") as file:
-        for segment in segments:
-            file.write(json.dumps(segment.to_json(), ensure_ascii=False) + "\n")
-    draft.replace(path)
+    try:
+        with draft.open("w", encoding="utf-8", newline="\n") as file:
+            for segment in segments:
+                file.write(json.dumps(segment.to_json(), ensure_ascii=False) + "\n")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def written(path: Path) -> Iterator[Segment]:
