@@ -48,6 +48,12 @@ def _printable(cell: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in cell)
 
 
+def one_line(text: str, *, most: int = 90) -> str:
+    """Return `text` for a cell of a table: in one line, cut after `most` characters."""
+    shown = text.replace("\n", "⏎")
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
 def note(message: str) -> None:
     """Print one line for a person to stderr."""
     sys.stderr.write(message + "\n")

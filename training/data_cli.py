@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapters.console import note, print_json, print_table
+from adapters.console import note, one_line, print_json, print_table
 from training.score_cli import score
 from training.synthesis_cli import synthesize
 from training.train_cli import DataFolder, Json, Overrides, RecipeName
@@ -34,7 +34,6 @@ SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Count rows that cannot be read, and go on.")
 ]
 _SHOWN = 5
-_SHOWN_CHARS = 90
 
 
 @app.command(epilog="Example: dragoman data build jupyter-en-fr --out data/")
@@ -237,12 +236,7 @@ def _show_pages(report: DataReport) -> None:
 
 def _show_segments(title: str, labelled: list[tuple[str, Segment]]) -> None:
     rows = [
-        [label, _line(s.source), _line(s.target), f"{Path(s.path).name}:{s.line}"]
+        [label, one_line(s.source), one_line(s.target), f"{Path(s.path).name}:{s.line}"]
         for label, s in labelled
     ]
     print_table(["", "source", "target", "from"], rows, title=title)
-
-
-def _line(text: str) -> str:
-    shown = text.replace("\n", "⏎")
-    return shown if len(shown) <= _SHOWN_CHARS else f"{shown[: _SHOWN_CHARS - 1]}…"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapters.console import note, print_json, print_table
+from adapters.console import note, one_line, print_json, print_table
 from training.score.way import Way
 from training.train_cli import DataFolder, Json, Overrides, RecipeName
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from training.score.likelihood import Model
     from training.score.run import Outcome
     from training.score.scored import Scored
-
-_SHOWN_CHARS = 90
 
 
 def score(
@@ -147,12 +145,17 @@ def _show(outcome: Outcome) -> None:
 
 def _show_pairs(title: str, pairs: list[tuple[str, Scored]]) -> None:
     rows = [
-        [word, f"{s.score:.2f}", _line(s.source), _line(s.target), f"{Path(s.path).name}:{s.line}"]
+        [
+            word,
+            f"{s.score:.2f}",
+            one_line(s.source),
+            one_line(s.target),
+            f"{Path(s.path).name}:{s.line}",
+        ]
         for word, s in pairs
     ]
     print_table(["", "score", "source", "target", "from"], rows, title=title)
 
 
-def _line(text: str) -> str:
-    shown = text.replace("\n", "⏎")
-    return shown if len(shown) <= _SHOWN_CHARS else f"{shown[: _SHOWN_CHARS - 1]}…"
+def _place(pair: Scored) -> str:
+    return f"{Path(pair.path).name}:{pair.line}"

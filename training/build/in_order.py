@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from multiprocessing import get_context
@@ -22,7 +22,7 @@ _AHEAD: Final = 3
 
 def in_order(
     work: Callable[[_In], _Out], given: Iterable[_In], *, processes: int | None = None
-) -> Iterator[_Out]:
+) -> Generator[_Out, None, None]:
     """Yield `work` of each of `given`, in order, by all cores (or `processes`) if they are many.
 
     `work`, what it is given and its results are pickled.

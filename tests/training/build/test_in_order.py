@@ -48,4 +48,4 @@ def test_no_more_is_taken_than_is_under_way() -> None:
     for _ in range(20):
         next(results)
     assert taken < 35
-    results.close()  # type: ignore[attr-defined]
+    results.close()
