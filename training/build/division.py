@@ -90,11 +90,7 @@ def divide(
     least: dict[Part, int] = {part: math.ceil(size) for part, size in wanted.items()}
     nothing = np.zeros(len(units), dtype=bool)
     test = _take(units, wanted["test"], nothing)
-    if 0 < wanted["test"] < 1:
-        test = units.ranks < wanted["test"] * _RANKS
-    dev = _take(units, wanted["dev"], test)
-    if 0 < wanted["dev"] < 1:  # from the other end, so that neither depends on the other's size
-        dev = (units.ranks >= (1 - wanted["dev"]) * _RANKS) & ~test
+    dev = _take(units, wanted["dev"], test, from_top=True)
     chosen = {"test": test, "dev": dev, "train": ~test & ~dev}
     taken: Parts = {part: units.segments(chosen[part]) for part in PARTS}
     counts = _counts(columns.load("pair"), taken, pairs)
@@ -135,8 +131,15 @@ def _units(
     return _Units(numbers, codes, starts, ranks)
 
 
-def _take(units: _Units, size: float, not_these: Mask) -> Mask:
-    """Return units in which every pair has about `size` segments, those of the lowest rank."""
+def _take(units: _Units, size: float, not_these: Mask, *, from_top: bool = False) -> Mask:
+    """Return units in which every pair has about `size` segments, those of the lowest rank.
+
+    Of a share, those whose rank is within it, from the one end or the other: so dev and test do
+    not depend on each other's size.
+    """
+    if 0 < size < 1:
+        inside = units.ranks >= (1 - size) * _RANKS if from_top else units.ranks < size * _RANKS
+        return inside & ~not_these
     taken = np.zeros(len(units), dtype=bool)
     counts = np.zeros(int(units.pairs.max(initial=0)) + 1, dtype=np.int64)
     present = np.bincount(units.pairs, minlength=len(counts)) > 0
