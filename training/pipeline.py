@@ -87,6 +87,8 @@ def run(recipe: Recipe, registry: Registry, options: Options) -> Outcome:
     with open_run(root, identity, resume=options.resume) as folder:
         this = Run(recipe, base, reference, folder, options, start, family)
         write_records(recipe, reference, root)
+        if options.fit_only:
+            return _only_fitted(this)
         if is_text:
             return _read_text(this)
         candidate = _candidate(this, _current(registry, recipe, reference))
@@ -107,6 +109,13 @@ def follow(recipe: Recipe, options: Options) -> None:
         folder = RunFolder(options.out or default_folder(recipe))
         this = Run(recipe, base, BaseModelRef.read(base), folder, options)
         fit_together(this, prepare.load(folder.data), lambda _: None)
+
+
+def _only_fitted(this: Run) -> Outcome:
+    fitted = fit_phase(this, _data(this))
+    _note(this)
+    summary = {"id": str(this.recipe.id), "base": str(this.reference), **fitted.figures()}
+    return Outcome(summary, this.folder.root, None)
 
 
 def _read_text(this: Run) -> Outcome:

@@ -23,6 +23,7 @@ class Options:
     publish: bool = False
     force: bool = False
     allow_memory: bool = False
+    fit_only: bool = False  # a later session measures it
     on_step: OnProgress | None = None  # told of each step of the fit
 
 

@@ -55,6 +55,9 @@ def train(
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Stop early, for a smoke test.")
     ] = None,
+    fit_only: Annotated[
+        bool, typer.Option("--fit-only", help="Stop after the fit; --resume measures it.")
+    ] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what it takes and costs; train nothing.")
     ] = False,
@@ -83,6 +86,8 @@ def train(
     changes = [*(overrides or ()), *([f"schedule.max_steps={max_steps}"] if max_steps else ())]
     if force and not publish:
         raise typer.BadParameter("--force only means something together with --publish")
+    if fit_only and publish:
+        raise typer.BadParameter("--fit-only measures nothing, so nothing can be published")
     try:
         address = parse_address(metrics) if metrics else None
     except ValueError as error:
@@ -105,7 +110,7 @@ def train(
         with ranks.joined(), exported(None if ranks.rank() else address, str(config.id)) as on_step:
             options = Options(
                 out=out, resume=resume, publish=publish, force=force,
-                allow_memory=allow_memory, on_step=on_step,
+                allow_memory=allow_memory, fit_only=fit_only, on_step=on_step,
             )  # fmt: skip
             if ranks.rank() > 0:
                 follow(config, options)
@@ -196,6 +201,9 @@ def _show_scores(figures: dict[str, Any], title: str) -> None:
 
 def _show(outcome: Outcome) -> None:
     summary, published = outcome.summary, outcome.published
+    if "gate" not in summary and "perplexity" not in summary:
+        typer.echo(f"fitted: {outcome.folder / 'adapter'}, not measured; --resume goes on")
+        return
     if "perplexity" in summary:
         rows = [["adapter", summary["perplexity"]], ["base", summary["base_perplexity"]]]
         print_table(["system", "perplexity"], rows, title=summary["signature"])

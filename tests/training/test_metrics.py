@@ -1,36 +1,48 @@
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.metrics.ter import TER
+from sacrebleu.significance import PairedTest
 
 from training.evaluate import metrics
-from training.evaluate.bootstrap import compare, compare_mean
+from training.evaluate.bootstrap import SEED, compare, compare_mean, resampled
 from training.evaluate.scores import Outputs, score
 
 words = st.lists(st.sampled_from(["le", "chat", "dort", "是", "%1", "Ouvrir…", "x"]), max_size=6)
 texts = words.map(" ".join)
 REFERENCES = [f"Ouvrir le fichier numéro {n} dans un nouvel onglet" for n in range(60)]
 GOOD = [text.replace("nouvel", "autre") if n % 3 else text for n, text in enumerate(REFERENCES)]
+ROWS = list(zip(GOOD, REFERENCES, strict=True))
 BAD = [text.replace("Ouvrir le fichier", "Open file") for text in REFERENCES]
 
 
-@given(st.lists(st.tuples(texts, texts), min_size=1, max_size=12))
-def test_our_chrf_is_sacrebleus(rows: list[tuple[str, str]]) -> None:
+@pytest.mark.parametrize("language", ["fr", "zh", "th"])
+@settings(max_examples=25)
+@given(rows=st.lists(st.tuples(texts, texts), min_size=1, max_size=12))
+def test_our_scores_are_sacrebleus(language: str, rows: list[tuple[str, str]]) -> None:
     hypotheses, references = [h for h, _ in rows], [r for _, r in rows]
-    expected = CHRF(word_order=2).corpus_score(hypotheses, [references]).score
-    ours = metrics.chrf_of(metrics.chrf_stats(hypotheses, references).sum(axis=0))
-    assert float(ours) == pytest.approx(expected, abs=1e-9)
+    own = {
+        CHRF(word_order=2): metrics.chrf_metric(),
+        BLEU(tokenize=metrics.bleu_tokenizer(language)): metrics.bleu_metric(language),
+        TER(normalized=language == "zh", asian_support=language == "zh"): metrics.ter_metric(
+            language
+        ),
+    }
+    for theirs, ours in own.items():
+        expected = theirs.corpus_score(hypotheses, [references]).score
+        assert ours.score(hypotheses, references).value == pytest.approx(expected, abs=1e-9)
+        assert ours.signature == str(theirs.get_signature())
 
 
-def test_our_chrf_of_a_resample_is_sacrebleus() -> None:
-    rng = np.random.default_rng(3)
-    rows = rng.integers(0, len(REFERENCES), len(REFERENCES))
-    stats = metrics.chrf_stats(GOOD, REFERENCES)
-    expected = metrics.chrf([GOOD[i] for i in rows], [REFERENCES[i] for i in rows]).value
-    assert float(metrics.chrf_of(stats[rows].sum(axis=0))) == pytest.approx(expected)
+def test_each_segment_has_its_own_chrf() -> None:
+    expected = [CHRF(word_order=2).sentence_score(h, [r]).score for h, r in ROWS]
+    assert metrics.chrf_of_each(GOOD, REFERENCES) == pytest.approx(expected)
 
 
 def test_scores_travel_with_their_signatures() -> None:
@@ -54,11 +66,10 @@ def test_bleu_splits_words_as_the_language_needs(language: str, tokenizers: set[
     assert metrics.bleu_tokenizer(language) in tokenizers
 
 
-def test_a_better_system_is_significant_and_a_worse_one_is_not() -> None:
+def test_a_difference_is_significant_to_either_side() -> None:
     better, worse = compare(GOOD, BAD, REFERENCES), compare(BAD, GOOD, REFERENCES)
     assert better.gain == pytest.approx(-worse.gain)
-    assert better.p_value == pytest.approx(1 / 1001)
-    assert worse.p_value == 1.0
+    assert better.p_value == worse.p_value == pytest.approx(1 / 1001)
     assert better.ci95[0] < better.value < better.ci95[1]
     assert better.gain_ci95[0] > 0 > worse.gain_ci95[1]
 
@@ -76,8 +87,24 @@ def test_a_lucky_system_is_not_significant() -> None:
 
 
 def test_the_seed_decides_the_resamples() -> None:
-    assert compare(GOOD, BAD, REFERENCES) == compare(GOOD, BAD, REFERENCES, seed=0)
-    assert compare(GOOD, BAD, REFERENCES).ci95 != compare(GOOD, BAD, REFERENCES, seed=1).ci95
+    first = compare(GOOD, BAD, REFERENCES)
+    assert first == compare(GOOD, BAD, REFERENCES, seed=SEED)
+    assert first.gain_ci95 != compare(GOOD, BAD, REFERENCES, seed=1).gain_ci95
+
+
+@pytest.mark.parametrize("metric", [metrics.chrf_metric(), metrics.bleu_metric("fr")])
+def test_p_values_are_sacrebleus(metric: metrics.Metric, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SACREBLEU_SEED", str(SEED))
+    # Close to each other, so that p is no corner case.
+    near = [GOOD[n] if n % 2 else text for n, text in enumerate(REFERENCES)]
+    mixed = [text if n % 2 else GOOD[n] for n, text in enumerate(REFERENCES)]
+    theirs: Any = PairedTest(
+        [("mixed", mixed), ("near", near)], {"x": metric._metric}, [REFERENCES], test_type="bs"
+    )()[1]
+    expected = next(value for key, value in theirs.items() if key != "System")[1].p_value
+    ours = resampled(metric, near, REFERENCES).against(resampled(metric, mixed, REFERENCES))
+    assert 0.002 < ours.p_value < 1
+    assert ours.p_value == expected
 
 
 def test_the_manifest_gets_both_scores_with_base_and_significance() -> None:

@@ -27,6 +27,7 @@ from training.pipeline import run
 from training.prepare import load
 from training.recipe import Recipe
 from training.run import Options
+from training.translate.note import NOTE_FILE
 
 UI = AdapterId.parse("ui-en-fr")
 
@@ -149,6 +150,20 @@ def test_a_resumed_run_does_no_finished_phase_again(
     assert (len(world.fits), len(world.decodes)) == (1, decodes)
     assert again.summary == first.summary
     assert again.published is not None
+
+
+def test_a_run_may_stop_after_its_fit_and_be_measured_later(
+    world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    recipe = Recipe.load(str(recipe_file))
+    first = run(recipe, registry, Options(tmp_path / "run", fit_only=True))
+    assert not world.decodes
+    assert "gate" not in first.summary
+    assert (tmp_path / "run" / NOTE_FILE).is_file()  # it can be asked to translate
+    assert not (tmp_path / "run" / "summary.json").exists()
+    second = run(recipe, registry, Options(tmp_path / "run", resume=True))
+    assert len(world.fits) == 1
+    assert second.summary["gate"]["passed"]
 
 
 def test_an_interrupted_fit_leaves_nothing_and_is_resumed(

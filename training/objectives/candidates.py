@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from adapters.tokenizer import BaseTokenizer
 from training.corpus.segment import Segment
-from training.evaluate.metrics import chrf_of, chrf_stats
+from training.evaluate.metrics import chrf_of_each
 from training.objective import CandidateRule
 from training.recipe import Recipe
 
@@ -82,7 +82,7 @@ def preference_of(segment: Segment, texts: Sequence[str], rule: CandidateRule) -
     said = [text for text in dict.fromkeys(texts) if text.strip()]
     if not said:
         return None
-    scores = chrf_of(chrf_stats(said, [segment.target] * len(said)))
+    scores = chrf_of_each(said, [segment.target] * len(said))
     worst, best = int(scores.argmin()), int(scores.argmax())
     of_reference = rule.chosen == "reference"
     score = _REFERENCE_SCORE if of_reference else float(scores[best])
