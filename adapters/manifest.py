@@ -163,12 +163,28 @@ class Golden(_Part):
     logprob: float
 
 
+class Check(_Part):
+    """One question of the gate, and what was found."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
 class Gate(_Part):
-    """Whether the adapter beat its base."""
+    """Whether the adapter beat its base and broke nothing; `reasons` are against it, or for it."""
 
     passed: bool
     forced: bool = False
     reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_no_checks(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # The fields came later: manifests without them keep their text, and so their digest.
+        body: dict[str, Any] = dump(self)
+        return {k: v for k, v in body.items() if k not in {"warnings", "checks"} or v}
 
 
 class AdapterManifest(_Part):

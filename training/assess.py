@@ -15,7 +15,9 @@ from adapters.prompt import Example
 from adapters.registry import Published
 from training.asker import CHOICE_SEGMENTS, Asker
 from training.corpus.segment import Segment
+from training.elsewhere import Kept, OtherText, kept
 from training.evaluate.scores import Outputs
+from training.likelihoods import Likelihoods, likelihoods
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -27,12 +29,22 @@ _GOLDEN_AMONG: Final = 16
 _GOLDEN_TOKENS: Final = 8
 _TELLING_TOKENS: Final = 5
 _GOLDEN_CHARS: Final = range(1, 121)
-# What an example should show: a sentence or a name of some length, nothing that fills the prompt.
-_EXAMPLE_CHARS: Final = range(15, 121)
+
+
 _CANDIDATE, _CURRENT, _START = "candidate", "current", "start"
 _COLUMNS: Final = (
     "sources", "references", "candidate", "base", "current", "zero_shot", "start",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What one pair is measured on; the base is shown examples of `train`."""
+
+    pair: LanguagePair
+    test: Sequence[Segment]
+    dev: Sequence[Segment]
+    train: Sequence[Segment]
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,7 @@ class Assessed:
     golden: tuple[Golden, ...]
     base_asked: str
     zero_shot_asked: str | None = None
+    likelihoods: Likelihoods | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; from_json reads them back."""
@@ -51,6 +64,7 @@ class Assessed:
             "golden": [golden.model_dump(mode="json") for golden in self.golden],
             "base_asked": self.base_asked,
             "zero_shot_asked": self.zero_shot_asked,
+            "likelihoods": self.likelihoods and self.likelihoods.to_json(),
         }
 
     @classmethod
@@ -58,7 +72,8 @@ class Assessed:
         """Return what to_json wrote."""
         golden = tuple(Golden(**golden) for golden in body["golden"])
         outputs = Outputs(**{name: body[name] for name in _COLUMNS})
-        return cls(outputs, golden, body["base_asked"], body["zero_shot_asked"])
+        likely = body["likelihoods"] and Likelihoods(**body["likelihoods"])
+        return cls(outputs, golden, body["base_asked"], body["zero_shot_asked"], likely)
 
 
 @dataclass(frozen=True)
@@ -75,14 +90,13 @@ class Systems:
     on_progress: Callable[[int], None]
     start: Path | None = None
 
-    def assess(
-        self, test: Sequence[Segment], dev: Sequence[Segment], examples: Sequence[Example]
-    ) -> Assessed:
-        """Return all translations of `test`: greedy, with the same limits and stop tokens.
+    def assess(self, text: HeldOut, examples: Sequence[Example]) -> Assessed:
+        """Return all translations of the test part: greedy, same limits and stop tokens.
 
-        All segments and `examples` are of one language pair.
-        `dev` decides how the base is asked. The candidate decodes as it will when served.
+        The base is shown `examples`; dev decides how it is asked. The candidate decodes as it will
+        when served.
         """
+        test, dev = text.test, text.dev
         base = self.asker.base_answers(test, dev, lambda _: examples)
         bare = None
         if self.recipe.evaluate.zero_shot:
@@ -98,8 +112,16 @@ class Systems:
             zero_shot=bare.texts if bare else None,
         )
         return Assessed(
-            outputs, self._golden(test, candidate), base.how, bare.how if bare else None
+            outputs,
+            self._golden(test, candidate),
+            base.how,
+            bare.how if bare else None,
+            likelihoods(self.asker, _CANDIDATE, (text.train, dev, test)),
         )
+
+    def kept(self, text: OtherText) -> Kept:
+        """Return how the candidate does on text of another kind."""
+        return kept(self.asker, _CANDIDATE, text)
 
     @cached_property
     def asker(self) -> Asker:
@@ -148,16 +170,6 @@ def most_telling(answers: Iterable[Golden]) -> tuple[Golden, ...]:
 def steps_of(*, test: int, dev: int, systems: int, bases: int) -> int:
     """Return how many segments `assess` decodes with so many of each, for a progress bar."""
     return test * (systems + bases) + 2 * bases * min(dev, CHOICE_SEGMENTS)
-
-
-def examples_from(train: Sequence[Segment], shots: int) -> list[Example]:
-    """Return the base's examples: the first training pairs of a middling length.
-
-    Where none is, as with articles, the shortest.
-    """
-    fitting = [s for s in train if len(s.source) in _EXAMPLE_CHARS]
-    fitting = fitting or sorted(train, key=lambda s: len(s.source))
-    return [Example(source=s.source, target=s.target) for s in fitting[:shots]]
 
 
 def name_of_test_set(recipe: Recipe, test: Sequence[Segment], pair: LanguagePair) -> str:

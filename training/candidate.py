@@ -11,6 +11,7 @@ from typing import Any
 from adapters.base_model import BaseModelRef, read_config
 from adapters.manifest import Gate
 from training.build.report import DataReport
+from training.elsewhere import Kept
 from training.evaluate.bootstrap import Comparison
 from training.fit.result import FitResult
 from training.measure import Measured, Row
@@ -35,6 +36,7 @@ class Candidate:
     over_base: Comparison
     gate: Gate
     hardware: str
+    elsewhere: tuple[Kept, ...] = ()
 
     @property
     def served(self) -> Served:
@@ -70,6 +72,7 @@ class Candidate:
             "segments": self.data.split,
             "dropped": self.data.clean["dropped"],
             "conversion": converted and converted.model_dump(mode="json"),
+            "elsewhere": [one.to_json() for one in self.elsewhere],
             "gate": self.gate.model_dump(mode="json"),
             "samples": [
                 {"source": r.source, "translation": r.candidate, "reference": r.reference}
@@ -105,7 +108,12 @@ def figures_of(measured: Measured) -> dict[str, Any]:
 
 def _further_of(measured: Measured) -> dict[str, Any]:
     evaluation = measured.evaluation
-    figures: dict[str, Any] = {}
+    figures: dict[str, Any] = {
+        "faults_percent": evaluation.faults.to_json(),
+        "memorised_percent": round(100 * evaluation.memorised, 2),
+    }
+    if (likely := evaluation.likelihoods) is not None:
+        figures["perplexity_of_references"] = likely.to_json()
     if evaluation.over_zero_shot is not None:
         figures["zero_shot_asked"] = measured.zero_shot_asked
         figures["zero_shot_chrf"] = round(evaluation.over_zero_shot.other, 2)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adapters.ids import LanguagePair
 from adapters.manifest import Golden
-from training.assess import Assessed, Systems, examples_from, name_of_test_set, steps_of
+from training.assess import (
+    Assessed,
+    HeldOut,
+    Systems,
+    name_of_test_set,
+    steps_of,
+)
 from training.corpus.segment import Segment
+from training.elsewhere import OtherText
 from training.evaluate.scores import Evaluation, score
+from training.examples import examples_from
 from training.prepare import Prepared
 from training.recipe import Recipe
 from training.seq2seq.assess import NO_EXAMPLES
@@ -37,16 +45,6 @@ class Measured:
     zero_shot_asked: str | None = None
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """What one pair is measured on; the base is shown examples of `train`."""
-
-    pair: LanguagePair
-    test: Sequence[Segment]
-    dev: Sequence[Segment]
-    train: Sequence[Segment]
-
-
 def held_out(recipe: Recipe, data: Prepared) -> list[HeldOut]:
     """Return the text of each pair of the recipe, the test part cut as it says."""
 
@@ -64,11 +62,15 @@ def held_out(recipe: Recipe, data: Prepared) -> list[HeldOut]:
     ]
 
 
-def steps_over(recipe: Recipe, texts: Sequence[HeldOut], *, systems: int) -> int:
-    """Return how many segments `assess_all` decodes with so many adapters, for a progress bar."""
+def steps_over(
+    recipe: Recipe, texts: Sequence[HeldOut], others: Sequence[OtherText], *, systems: int
+) -> int:
+    """Return how many segments are decoded with so many adapters, for a progress bar."""
     bases = 2 if recipe.evaluate.zero_shot else 1
+    parts = [(len(t.test), len(t.dev), systems, bases) for t in texts]
+    parts += [(len(t.test), len(t.shown), 1, 1) for t in others if not t.is_monolingual]
     return sum(
-        steps_of(test=len(t.test), dev=len(t.dev), systems=systems, bases=bases) for t in texts
+        steps_of(test=test, dev=dev, systems=own, bases=asked) for test, dev, own, asked in parts
     )
 
 
@@ -76,10 +78,7 @@ def assess_all(
     systems: Systems, texts: Sequence[HeldOut], *, shots: int
 ) -> dict[LanguagePair, Assessed]:
     """Return every system's translations; the base is shown examples of the same pair."""
-    return {
-        text.pair: systems.assess(text.test, text.dev, examples_from(text.train, shots))
-        for text in texts
-    }
+    return {text.pair: systems.assess(text, examples_from(text.train, shots)) for text in texts}
 
 
 def measured(
@@ -92,10 +91,16 @@ def measured(
 def _measured(recipe: Recipe, text: HeldOut, assessed: Assessed) -> Measured:
     outputs = assessed.outputs
     columns = (outputs.sources, outputs.references, outputs.candidate, outputs.base)
-    name = name_of_test_set(recipe, text.test, text.pair)
+    scored = score(
+        outputs,
+        pair=text.pair,
+        test_set=name_of_test_set(recipe, text.test, text.pair),
+        task=recipe.task,
+        trained_on=[segment.target for segment in text.train],
+    )
     return Measured(
         pair=text.pair,
-        evaluation=score(outputs, language=text.pair.target, test_set=name, task=recipe.task),
+        evaluation=replace(scored, likelihoods=assessed.likelihoods),
         base_asked=_asked(recipe, assessed.base_asked),
         zero_shot_asked=assessed.zero_shot_asked and f"no example {assessed.zero_shot_asked}",
         rows=tuple(Row(*texts) for texts in zip(*columns, strict=True)),

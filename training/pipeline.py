@@ -14,20 +14,21 @@ from adapters.locations import bases_root, cache_root
 from adapters.manifest import CONFIG_FILE, WEIGHTS_FILE
 from adapters.registry import Published, Registry
 from training import prepare
-from training.assess import Assessed, Systems
+from training.assess import Assessed, HeldOut, Systems
 from training.base_models import resolve_base
 from training.build.report import REPORT_FILE
 from training.candidate import Candidate
 from training.corpus.source import digest_of
+from training.elsewhere import Kept, OtherText, read_elsewhere
 from training.evaluate.report import write_report
 from training.evaluate.scores import mean_over_base
 from training.fit import ranks
 from training.fit.refusal import refuse
 from training.fit.result import FitResult
 from training.fit_phase import fit_phase, fit_together, release_memory
-from training.gate import judge
+from training.gate import Findings, judge
 from training.hardware import hardware
-from training.measure import HeldOut, assess_all, held_out, measured, steps_over
+from training.measure import assess_all, held_out, measured, steps_over
 from training.methods.conversion import judged
 from training.methods.served import Way, how_served
 from training.objective import PreferenceObjective
@@ -145,14 +146,20 @@ def _say_how_served(recipe: Recipe, base: Path, *, publish: bool) -> None:
 
 def _candidate(this: Run, current: Published | None) -> Candidate:
     data = _data(this)
+    others = read_elsewhere(this.recipe, data.train)  # told before the fit, if it cannot be read
     fitted = fit_phase(this, data)
     _note(this)
     texts = held_out(this.recipe, data)
-    assessed = _assess(this, texts, fitted, current)
+    assessed, elsewhere = _assess(this, texts, others, fitted, current)
     found = measured(this.recipe, texts, assessed)
-    mean = mean_over_base([assessed[text.pair].outputs for text in texts])
-    gate = judge({m.pair: m.evaluation for m in found}, mean, this.recipe.gate)
-    gate = judged(gate, fitted.conversion, this.recipe.gate.max_conversion_error)
+    findings = Findings(
+        evaluations={m.pair: m.evaluation for m in found},
+        mean=mean_over_base([assessed[text.pair].outputs for text in texts]),
+        elsewhere=elsewhere,
+        trained_pairs=len(data.train),
+    )
+    rule = this.recipe.gate
+    gate = judged(judge(findings, rule), fitted.conversion, rule.max_conversion_error)
     if this.options.force and not gate.passed:
         gate = gate.model_copy(update={"forced": True})
     return Candidate(
@@ -163,7 +170,8 @@ def _candidate(this: Run, current: Published | None) -> Candidate:
         data=data.report,
         fit=fitted,
         measured=found,
-        over_base=mean,
+        over_base=findings.mean,
+        elsewhere=elsewhere,
         gate=gate,
         hardware=hardware(),
     )
@@ -188,36 +196,47 @@ def _data(this: Run) -> prepare.Prepared:
 
 
 def _assess(
-    this: Run, texts: list[HeldOut], fitted: FitResult, current: Published | None
-) -> dict[LanguagePair, Assessed]:
+    this: Run,
+    texts: list[HeldOut],
+    others: list[OtherText],
+    fitted: FitResult,
+    current: Published | None,
+) -> tuple[dict[LanguagePair, Assessed], tuple[Kept, ...]]:
     against = current.manifest.digest if current else None
     body = this.folder.result("outputs")
     if body is not None and body["against"] == against:
         this.log.note("evaluate: translated before")
-        return {text.pair: Assessed.from_json(body[str(text.pair)]) for text in texts}
+        kept = tuple(Kept.from_json(one) for one in body["elsewhere"])
+        return {text.pair: Assessed.from_json(body[str(text.pair)]) for text in texts}, kept
     if this.family is not None:
         (text,) = texts
         with progress("evaluate", total=2 * len(text.test)) as advance:
             folder = fitted.adapter_folder
             pairs = PairSystems(this.recipe, this.base, this.family, folder, advance)
-            assessed = {text.pair: pairs.assess(text.test)}
+            assessed, kept = {text.pair: pairs.assess(text.test)}, ()
     else:
-        assessed = _assess_causal(this, texts, fitted, current)
+        assessed, kept = _assess_causal(this, texts, others, fitted, current)
     by_pair = {str(pair): outputs.to_json() for pair, outputs in assessed.items()}
-    this.folder.finish("outputs", {**by_pair, "against": against})
-    return assessed
+    told = [one.to_json() for one in kept]
+    this.folder.finish("outputs", {**by_pair, "elsewhere": told, "against": against})
+    return assessed, kept
 
 
 def _assess_causal(
-    this: Run, texts: list[HeldOut], fitted: FitResult, current: Published | None
-) -> dict[LanguagePair, Assessed]:
-    others = (current is not None) + (this.start is not None)
-    total = steps_over(this.recipe, texts, systems=1 + others)
+    this: Run,
+    texts: list[HeldOut],
+    others: list[OtherText],
+    fitted: FitResult,
+    current: Published | None,
+) -> tuple[dict[LanguagePair, Assessed], tuple[Kept, ...]]:
+    adapters = 1 + (current is not None) + (this.start is not None)
+    total = steps_over(this.recipe, texts, others, systems=adapters)
     with progress("evaluate", total=total) as advance:
         systems = Systems(
             this.recipe, this.base, fitted.adapter_folder, current, advance, start=this.start
         )
-        return assess_all(systems, texts, shots=this.recipe.evaluate.shots)
+        assessed = assess_all(systems, texts, shots=this.recipe.evaluate.shots)
+        return assessed, tuple(systems.kept(text) for text in others)
 
 
 def _note(this: Run) -> None:

@@ -87,6 +87,13 @@ class EvaluateSection(Section):
         default=None,
         description="measure the base without examples, too; if not said, of summaries only",
     )
+    elsewhere: tuple[Source, ...] = Field(
+        default=(),
+        strict=False,
+        description="text of other kinds or pairs, never trained on: what the adapter forgot",
+        examples=["[{jsonl: news.jsonl, pair: en-fr, licence: CC0-1.0}]"],
+    )
+    elsewhere_segments: int = Field(default=60, ge=8, description="at most so many of each source")
     samples: int = Field(default=12, ge=0, description="translations shown in the report")
     batch_size: int = Field(default=32, ge=1, description="segments decoded together")
 

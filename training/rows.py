@@ -53,6 +53,11 @@ def check_pair_recipe(recipe: Recipe, family: Family) -> None:
         raise RecipeInvalid(
             f"augment.examples: a {family} base reads one text, no examples; remove them"
         )
+    if recipe.evaluate.elsewhere:
+        raise RecipeInvalid(
+            f"evaluate.elsewhere: forgetting is measured of causal bases, {recipe.base} is "
+            f"{family}; remove it"
+        )
     if len(recipe.pairs) > 1:
         raise RecipeInvalid(
             f"pairs: a {family} base is trained for one pair a recipe, found {len(recipe.pairs)}; "

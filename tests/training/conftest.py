@@ -15,7 +15,7 @@ from training.build.report import DataReport
 from training.candidate import Candidate
 from training.evaluate.scores import Outputs, score
 from training.fit.result import FitResult
-from training.gate import judge
+from training.gate import Findings, judge
 from training.measure import Measured, Row
 from training.recipe import Recipe
 
@@ -88,7 +88,7 @@ def make_candidate(tmp_path: Path, recipe_file: Path) -> Callable[..., Candidate
         better, worse = references, [text.replace("fichier", "file") for text in references]
         candidate, base = (better, worse) if good else (worse, better)
         outputs = Outputs(sources=sources, references=references, candidate=candidate, base=base)
-        evaluation = score(outputs, language="fr", test_set="ui-en-fr test")
+        evaluation = score(outputs, pair=recipe.pair, test_set="ui-en-fr test")
         measured = Measured(
             pair=recipe.pair,
             evaluation=evaluation,
@@ -118,7 +118,7 @@ def make_candidate(tmp_path: Path, recipe_file: Path) -> Callable[..., Candidate
             fit=fit_result(fakes.write_lora(tmp_path / f"lora{seed}", seed=seed)),
             measured=(measured,),
             over_base=evaluation.over_base,
-            gate=judge({recipe.pair: evaluation}, evaluation.over_base, recipe.gate),
+            gate=judge(Findings({recipe.pair: evaluation}, evaluation.over_base), recipe.gate),
             hardware="2 CPU cores (test)",
         )
 

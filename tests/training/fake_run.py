@@ -80,7 +80,7 @@ class FakeGenerator:
         return answers
 
     def logprobs(
-        self, prompts: list[Any], targets: list[Any], *, adapter: str | None
+        self, prompts: list[Any], targets: list[Any], *, adapter: str | None, batch_size: int = 1
     ) -> list[float]:
         per_token = -0.1 if adapter and self.world.good else -0.2
         return [per_token * len(target) for target in targets]

@@ -8,9 +8,10 @@ from adapters.manifest import Golden
 from adapters.prompt import Example
 from adapters.tokenizer import BaseTokenizer
 from tests import fakes
-from training.assess import examples_from, most_telling, name_of_test_set
+from training.assess import most_telling, name_of_test_set
 from training.corpus.segment import Segment
 from training.evaluate.few_shot import BaseFormat, base_formats
+from training.examples import examples_from
 from training.recipe import Recipe
 
 EXAMPLES = [Example(source="Save", target="Enregistrer"), Example(source="Open", target="Ouvrir")]

@@ -7,10 +7,14 @@ from pydantic import ValidationError
 
 from adapters.ids import LanguagePair
 from adapters.manifest import Gate
+from training.elsewhere import Kept
 from training.evaluate.bootstrap import Comparison
+from training.evaluate.fault import Fault
+from training.evaluate.faults import Faults
 from training.evaluate.metrics import Scored
 from training.evaluate.scores import Evaluation
-from training.gate import GateRule, judge
+from training.gate import Findings, GateRule, judge
+from training.likelihoods import Likelihoods
 
 EN_FR = LanguagePair("en", "fr")
 RULE = GateRule(min_chrf_gain=10.0)
@@ -21,6 +25,7 @@ def versus(gain: float, *, p_value: float = 0.001) -> Comparison:
     return Comparison(60.0, 60.0 - gain, p_value=p_value, ci95=(58.0, 62.0), gain_ci95=interval)
 
 
+LIKELY = Likelihoods(2.0, 4.0, 4.0, 8.0, 9.0, 9.0, "s")
 PASSING = Evaluation(
     test_set="t",
     segments=120,
@@ -30,11 +35,16 @@ PASSING = Evaluation(
     over_base=versus(12),
     over_copy=versus(30),
     over_current=None,
+    faults=Faults(120, {Fault.NUMBERS: 3}),
+    standard_faults=Faults(120, {Fault.LOOP: 9}),
+    memorised=0.01,
+    likelihoods=LIKELY,
 )
+ELSEWHERE = Kept("news", "en-fr", 60, "0" * 12, 20.0, 19.0, versus(-0.5))
 
 
 def judged(evaluation: Evaluation) -> Gate:
-    return judge({EN_FR: evaluation}, evaluation.over_base, RULE)
+    return judge(Findings({EN_FR: evaluation}, evaluation.over_base, [ELSEWHERE]), RULE)
 
 
 def test_a_clear_gain_passes_and_the_evidence_is_kept() -> None:
@@ -44,20 +54,57 @@ def test_a_clear_gain_passes_and_the_evidence_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("evaluation", "reason"),
+    ("evaluation", "check", "reason"),
     [
-        (replace(PASSING, over_base=versus(9)), "at least +10.0 is needed"),
-        (replace(PASSING, over_base=versus(-5)), "-5.0"),
-        (replace(PASSING, over_base=versus(12, p_value=0.05)), "must be under 0.05"),
-        (replace(PASSING, over_copy=versus(0)), "copying the source"),
-        (replace(PASSING, over_current=versus(-3)), "significantly worse"),
+        (replace(PASSING, over_base=versus(9)), "quality", "at least +10.0 is needed"),
+        (replace(PASSING, over_base=versus(-5)), "quality", "-5.0"),
+        (replace(PASSING, over_base=versus(12, p_value=0.05)), "quality", "must be under 0.05"),
+        (replace(PASSING, over_copy=versus(0)), "copying", "copying the source"),
+        (replace(PASSING, over_current=versus(-3)), "version_in_use", "significantly worse"),
+        (replace(PASSING, memorised=0.06), "memorised", "6.0% of answers"),
+        (replace(PASSING, likelihoods=replace(LIKELY, train=0.4)), "overfitting", "8.9 times"),
+        *(
+            (replace(PASSING, faults=Faults(120, {fault: 13})), f"fault_{fault}", fault.told)
+            for fault in Fault
+        ),
     ],
 )
-def test_each_shortcoming_fails_with_its_reason(evaluation: Evaluation, reason: str) -> None:
+def test_each_shortcoming_fails_its_own_check_with_its_reason(
+    evaluation: Evaluation, check: str, reason: str
+) -> None:
     gate = judged(evaluation)
     assert not gate.passed
+    assert [c.name for c in gate.checks if not c.passed] == [check]
     assert len(gate.reasons) == 1
     assert reason in gate.reasons[0]
+
+
+def test_as_many_faults_as_the_standard_and_a_few_more_are_no_regression() -> None:
+    of = {Fault.COPIED: 10}
+    for more, passed in ((3, True), (4, False)):
+        own = Faults(120, {Fault.COPIED: 10 + more})
+        one = replace(PASSING, faults=own, standard_faults=Faults(120, of))
+        assert judged(one).passed is passed
+    few = replace(PASSING, faults=Faults(8, {Fault.LOOP: 1}), standard_faults=Faults(8, {}))
+    assert judged(few).passed  # one of eight is luck
+
+
+def test_forgetting_other_text_fails_and_perplexity_alone_is_told() -> None:
+    found = Findings({EN_FR: PASSING}, versus(12), [replace(ELSEWHERE, chrf=versus(-1.1))])
+    gate = judge(found, RULE)
+    assert [check.name for check in gate.checks if not check.passed] == ["forgetting"]
+    assert "news (en-fr): chrF++ 60.0, -1.1 against the base" in gate.reasons[0]
+    only_text = judge(Findings({EN_FR: PASSING}, versus(12), [replace(ELSEWHERE, chrf=None)]), RULE)
+    assert only_text.passed
+    assert any("perplexity 20.00, base 19.00" in check.detail for check in only_text.checks)
+
+
+def test_few_pairs_and_what_was_not_measured_are_warned_of() -> None:
+    found = Findings({EN_FR: PASSING}, versus(12), (), trained_pairs=1999)
+    few, unmeasured = judge(found, RULE).warnings
+    assert "1999 pairs, fewer than 2000" in few
+    assert "forgetting was not measured" in unmeasured
+    assert judge(replace(found, elsewhere=[ELSEWHERE], trained_pairs=2000), RULE).warnings == ()
 
 
 def test_a_little_worse_than_the_version_in_use_is_within_chance() -> None:
@@ -66,7 +113,7 @@ def test_a_little_worse_than_the_version_in_use_is_within_chance() -> None:
 
 def test_all_shortcomings_are_told_together() -> None:
     worst = replace(PASSING, over_base=versus(-5, p_value=1.0), over_copy=versus(-1))
-    assert len(judged(worst).reasons) == 3
+    assert len(judged(worst).reasons) == 2
 
 
 def test_a_recipe_cannot_soften_the_significance() -> None:
@@ -76,12 +123,12 @@ def test_a_recipe_cannot_soften_the_significance() -> None:
 
 def test_several_pairs_are_judged_by_their_mean_and_none_may_be_worse() -> None:
     weak = replace(PASSING, over_base=versus(-1))
-    assert judge({EN_FR: PASSING, EN_FR.reverse: weak}, versus(11), RULE).passed
+    assert judge(Findings({EN_FR: PASSING, EN_FR.reverse: weak}, versus(11)), RULE).passed
     bad = replace(PASSING, over_base=versus(-3))
-    gate = judge({EN_FR: PASSING, EN_FR.reverse: bad}, versus(11), RULE)
+    gate = judge(Findings({EN_FR: PASSING, EN_FR.reverse: bad}, versus(11)), RULE)
     assert not gate.passed
     assert gate.reasons == (
         "fr-en: chrF++ 60.0, -3.0 against the base (63.0): significantly worse",
     )
-    (reason,) = judge({EN_FR: PASSING, EN_FR.reverse: PASSING}, versus(9), RULE).reasons
+    (reason,) = judge(Findings({EN_FR: PASSING, EN_FR.reverse: PASSING}, versus(9)), RULE).reasons
     assert "on average over 2 pairs" in reason

@@ -10,6 +10,7 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 from sacrebleu.significance import PairedTest
 
+from adapters.ids import LanguagePair
 from training.evaluate import metrics
 from training.evaluate.bootstrap import SEED, compare, compare_mean, resampled
 from training.evaluate.scores import Outputs, score
@@ -109,7 +110,7 @@ def test_p_values_are_sacrebleus(metric: metrics.Metric, monkeypatch: pytest.Mon
 
 def test_the_manifest_gets_both_scores_with_base_and_significance() -> None:
     outputs = Outputs(sources=BAD, references=REFERENCES, candidate=GOOD, base=BAD)
-    chrf, bleu = score(outputs, language="fr", test_set="t").scores()
+    chrf, bleu = score(outputs, pair=LanguagePair("en", "fr"), test_set="t").scores()
     assert (chrf.metric, bleu.metric) == ("chrF++", "BLEU")
     assert chrf.base_value is not None
     assert chrf.value > chrf.base_value

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import dragoman
 from adapters.errors import DataInvalid, RecipeInvalid
-from adapters.ids import AdapterId, AdapterRef
+from adapters.ids import AdapterId, AdapterRef, LanguagePair
 from adapters.prompt import Example
 from adapters.registry import FileRegistry
 from adapters.tokenizer import BaseTokenizer
@@ -112,14 +112,14 @@ def test_the_base_is_asked_for_a_summary_that_ends_at_an_empty_line(
 
 def test_rouge_stands_beside_chrf_only_for_summaries() -> None:
     outputs = Outputs(["a"], ["un deux"], ["un deux"], ["un"], zero_shot=["deux trois"])
-    found = score(outputs, language="fr", test_set="t", task="summarization")
+    found = score(outputs, pair=LanguagePair("en", "fr"), test_set="t", task="summarization")
     assert [one.metric for one in found.further] == list(ROUGES)
     assert (found.further[0].value, found.further[0].zero_shot) == (100.0, 50.0)
     assert found.over_zero_shot is not None
     metrics = [(s.metric, s.base_value) for s in found.scores()]
     assert [name for name, _ in metrics] == ["chrF++", "BLEU", *ROUGES]
     assert dict(metrics)["ROUGE-1"] == 66.67
-    assert score(outputs, language="fr", test_set="t").further == ()
+    assert score(outputs, pair=LanguagePair("en", "fr"), test_set="t").further == ()
 
 
 def test_a_run_measures_the_base_with_and_without_examples(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from training.clean.lengths import ratio
 from training.clean.placeholders import placeholders
 from training.clean.view import View
 from training.corpus.segment import Segment
+from training.evaluate.fault import Fault
 
 # A sureness that no good text of 15,665 reached for another language (training.clean.language_id).
 _SURE: Final = 0.7
@@ -22,18 +22,6 @@ _SURE: Final = 0.7
 _LEAST_LETTERS: Final = 12
 # To the reference, or the reference to it; ratio() leaves short texts alone.
 _LONGEST_RATIO: Final = 4.0
-
-
-class Fault(enum.StrEnum):
-    """What is wrong with an answer; of several, the first in this order counts."""
-
-    EMPTY = "empty"  # nothing where the reference says something
-    COPIED = "copied"  # the source again, though the reference differs
-    LOOP = "loop"  # the same again and again, though the source does not
-    LANGUAGE = "language"  # another language than was asked for
-    LENGTH = "length"  # several times as long or short as the reference
-    PLACEHOLDERS = "placeholders"  # not those of source and reference, or tags
-    NUMBERS = "numbers"  # not those of source and reference
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
+from adapters.ids import LanguagePair
 from adapters.manifest import Score
 from training.evaluate.bootstrap import Comparison, compare, compare_mean
+from training.evaluate.faults import Answered, Faults, count, faults_of
+from training.evaluate.memorised import memorised
 from training.evaluate.metrics import Scored, bleu, chrf
 from training.evaluate.rouge import rouge
 from training.task import Task
+
+if TYPE_CHECKING:
+    from training.likelihoods import Likelihoods
+
+NO_FAULTS: Final = Faults(0, {})
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,11 @@ class Further:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The candidate against the base with examples, copying the source, and the current version."""
+    """The candidate against the base with examples, copying the source, and the current version.
+
+    `standard_faults` are those of the version in use, or of the base where none is; `memorised` is
+    the share of answers that are a wrong target of training, word for word (0 to 1).
+    """
 
     test_set: str
     segments: int
@@ -55,6 +68,15 @@ class Evaluation:
     over_zero_shot: Comparison | None = None
     over_start: Comparison | None = None
     further: tuple[Further, ...] = ()
+    faults: Faults = NO_FAULTS
+    standard_faults: Faults = NO_FAULTS
+    memorised: float = 0.0
+    likelihoods: Likelihoods | None = None
+
+    @property
+    def standard(self) -> str:
+        """Whose faults `standard_faults` are."""
+        return "the base" if self.over_current is None else "the version in use"
 
     def scores(self) -> tuple[Score, ...]:
         """Return what the manifest keeps."""
@@ -97,16 +119,22 @@ def mean_over_base(texts: Sequence[Outputs]) -> Comparison:
 def score(
     outputs: Outputs,
     *,
-    language: str,
+    pair: LanguagePair,
     test_set: str,
     task: Task = "translation",
-    seed: int = 0,
+    trained_on: Iterable[str] = (),
 ) -> Evaluation:
-    """Return every figure; `language` is the target, it decides how BLEU splits words."""
-    references, candidate = outputs.references, outputs.candidate
+    """Return every figure; `trained_on` are the targets of the training part."""
+    references, candidate, language = outputs.references, outputs.candidate, pair.target
 
     def against(other: Sequence[str]) -> Comparison:
-        return compare(candidate, other, references, seed=seed)
+        return compare(candidate, other, references)
+
+    def faults(texts: Sequence[str]) -> Faults:
+        rows = zip(outputs.sources, references, texts, strict=True)
+        return count(faults_of([Answered(*row) for row in rows], pair))
+
+    learnt = memorised(candidate, references, trained_on)
 
     return Evaluation(
         test_set=test_set,
@@ -120,6 +148,9 @@ def score(
         over_start=against(outputs.start) if outputs.start is not None else None,
         over_zero_shot=against(outputs.zero_shot) if outputs.zero_shot is not None else None,
         further=_rouge(outputs) if task == "summarization" else (),
+        faults=faults(candidate),
+        standard_faults=faults(outputs.current if outputs.current is not None else outputs.base),
+        memorised=sum(learnt) / max(1, len(learnt)),
     )
 
 

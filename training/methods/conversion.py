@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adapters.errors import ConversionTooLossy
-from adapters.manifest import Conversion, Gate
+from adapters.manifest import Check, Conversion, Gate
 
 
 def check_conversion(conversion: Conversion, limit: float, *, trained: str) -> None:
@@ -21,7 +21,11 @@ def judged(gate: Gate, conversion: Conversion | None, limit: float) -> Gate:
     fault = None if conversion is None else _fault(conversion, limit)
     if fault is None:
         return gate
-    return Gate(passed=False, reasons=(*(() if gate.passed else gate.reasons), fault))
+    failed = Check(name="conversion", passed=False, detail=fault)
+    reasons = (*(() if gate.passed else gate.reasons), fault)
+    return gate.model_copy(
+        update={"passed": False, "reasons": reasons, "checks": (*gate.checks, failed)}
+    )
 
 
 def _fault(conversion: Conversion, limit: float) -> str | None:
