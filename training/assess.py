@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from adapters.registry import Published
 from training.asker import CHOICE_SEGMENTS, Asker
 from training.corpus.segment import Segment
 from training.elsewhere import Kept, OtherText, kept
+from training.evaluate.scoreboard import TestSet
 from training.evaluate.scores import Outputs
 from training.likelihoods import Likelihoods, likelihoods
 from training.recipe import Recipe
@@ -172,9 +172,8 @@ def steps_of(*, test: int, dev: int, systems: int, bases: int) -> int:
     return test * (systems + bases) + 2 * bases * min(dev, CHOICE_SEGMENTS)
 
 
-def name_of_test_set(recipe: Recipe, test: Sequence[Segment], pair: LanguagePair) -> str:
-    """Return a name of the test set that tells whether two scores are of the same text."""
-    text = "\n".join(f"{segment.source}\t{segment.target}" for segment in test)
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+def texts_of_test(recipe: Recipe, test: Sequence[Segment], pair: LanguagePair) -> TestSet:
+    """Return the test set of one pair; its name tells whether two scores are of the same text."""
     of = recipe.id if len(recipe.pairs) == 1 else f"{recipe.id} {pair}"
-    return f"{of} test, {len(test)} segments, sha256:{digest}"
+    sources, references = [s.source for s in test], [s.target for s in test]
+    return TestSet(f"{of} test", pair, sources, references)

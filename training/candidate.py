@@ -13,6 +13,7 @@ from adapters.manifest import Gate
 from training.build.report import DataReport
 from training.elsewhere import Kept
 from training.evaluate.bootstrap import Comparison
+from training.evaluate.faults import count
 from training.fit.result import FitResult
 from training.measure import Measured, Row
 from training.methods.served import Served, how_served, name_of
@@ -81,9 +82,14 @@ class Candidate:
             ],
         }
 
+    @property
+    def shown_of_each(self) -> int:
+        """How many segments of each pair are shown: its share of the recipe's `samples`."""
+        return -(-self.recipe.evaluate.samples // len(self.measured))
+
     def samples_of(self, measured: Measured) -> tuple[Row, ...]:
-        """Return the rows of a pair that are shown: its share of the recipe's `samples`."""
-        return measured.rows[: -(-self.recipe.evaluate.samples // len(self.measured))]
+        """Return the rows of a pair that are shown."""
+        return measured.rows[: self.shown_of_each]
 
 
 def figures_of(measured: Measured) -> dict[str, Any]:
@@ -109,7 +115,7 @@ def figures_of(measured: Measured) -> dict[str, Any]:
 def _further_of(measured: Measured) -> dict[str, Any]:
     evaluation = measured.evaluation
     figures: dict[str, Any] = {
-        "faults_percent": evaluation.faults.to_json(),
+        "faults_percent": count(evaluation.faults).to_json(),
         "memorised_percent": round(100 * evaluation.memorised, 2),
     }
     if (likely := evaluation.likelihoods) is not None:

@@ -33,7 +33,7 @@ class GateRule(Section):
         ge=0,
         le=1,
         description="share of answers that may have a fault (copy, loop, language, …) more than "
-        "those of the version in use, or of the base where none is",
+        "those of the version in use, or of the base where none is, unless it may be luck",
     )
     max_forgetting: float = Field(
         default=1.0,
@@ -43,8 +43,7 @@ class GateRule(Section):
     max_overfitting: float = Field(
         default=8.0,
         gt=1,
-        description="how many times more the perplexity of training text may have fallen than "
-        "that of dev",
+        description="how many times that of training text the perplexity of dev may be",
     )
     max_memorised: float = Field(
         default=0.05,
@@ -136,16 +135,21 @@ def _not_worse(name: str, versus: Comparison, other: str) -> Check:
 
 
 def _faults(evaluation: Evaluation, rule: GateRule) -> Iterator[Check]:
-    """Yield a check of each fault; one answer more than before is never too many."""
+    """Yield a check of each fault: it must not be more by a share that matters, and not by luck."""
+    from training.evaluate.faults import rise_by_chance
+
     own, standard = evaluation.faults, evaluation.standard_faults
     for fault in Fault:
-        rise = own.counts.get(fault, 0) - standard.counts.get(fault, 0)
-        allowed = max(1, int(rule.max_fault_rise * own.segments))
+        mine, theirs = (sum(one == fault for one in found) for found in (own, standard))
+        p_value = rise_by_chance(fault, own, standard)
+        is_more = mine - theirs > rule.max_fault_rise * len(own)
+        detail = f"{fault.told} in {mine} of {len(own)} answers, {evaluation.standard} {theirs}"
+        if is_more:
+            detail += f", p = {p_value:.3f} that this is luck"
         yield Check(
             name=f"fault_{fault}",
-            passed=rise <= allowed,
-            detail=f"{fault.told} in {own.counts.get(fault, 0)} of {own.segments} answers, "
-            f"{evaluation.standard} {standard.counts.get(fault, 0)}, at most {allowed} more",
+            passed=not (is_more and p_value < rule.max_p_value),
+            detail=detail,
         )
 
 
@@ -161,10 +165,8 @@ def _learnt_by_heart(evaluation: Evaluation, rule: GateRule) -> Iterator[Check]:
         yield Check(
             name="overfitting",
             passed=likely.overfitting <= rule.max_overfitting,
-            detail=f"perplexity {likely.train:.2f} on training text and {likely.dev:.2f} on dev "
-            f"(base {likely.base_train:.2f} and {likely.base_dev:.2f}): fell "
-            f"{likely.overfitting:.1f} times more on the text trained on, at most "
-            f"{rule.max_overfitting:g}",
+            detail=f"perplexity {likely.dev:.2f} on dev, {likely.overfitting:.1f} times that of "
+            f"training text ({likely.train:.2f}); at most {rule.max_overfitting:g} times",
         )
 
 

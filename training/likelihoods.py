@@ -20,7 +20,7 @@ class Likelihoods:
     """Perplexity of references after the adapter's own prompt, on their label tokens only.
 
     Of an adapter, and of its base asked the same, on a part of what was trained on, on dev, and on
-    the test set. Lower is better.
+    the test set. Lower is better. A base that was never taught the prompt is lost after it.
     """
 
     train: float
@@ -33,8 +33,8 @@ class Likelihoods:
 
     @property
     def overfitting(self) -> float:
-        """How many times more the adapter gained on the training text than on dev; 1 is none."""
-        return (self.dev / self.train) / (self.base_dev / self.base_train)
+        """How many times that of the training text the perplexity of dev is; 1 is none."""
+        return self.dev / self.train
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; Likelihoods(**…) reads them back."""

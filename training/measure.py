@@ -11,8 +11,8 @@ from training.assess import (
     Assessed,
     HeldOut,
     Systems,
-    name_of_test_set,
     steps_of,
+    texts_of_test,
 )
 from training.corpus.segment import Segment
 from training.elsewhere import OtherText
@@ -93,8 +93,7 @@ def _measured(recipe: Recipe, text: HeldOut, assessed: Assessed) -> Measured:
     columns = (outputs.sources, outputs.references, outputs.candidate, outputs.base)
     scored = score(
         outputs,
-        pair=text.pair,
-        test_set=name_of_test_set(recipe, text.test, text.pair),
+        texts_of_test(recipe, text.test, text.pair),
         task=recipe.task,
         trained_on=[segment.target for segment in text.train],
     )

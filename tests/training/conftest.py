@@ -13,6 +13,7 @@ from adapters.manifest import DataSource, Golden
 from tests import fakes
 from training.build.report import DataReport
 from training.candidate import Candidate
+from training.evaluate.scoreboard import TestSet
 from training.evaluate.scores import Outputs, score
 from training.fit.result import FitResult
 from training.gate import Findings, judge
@@ -88,7 +89,8 @@ def make_candidate(tmp_path: Path, recipe_file: Path) -> Callable[..., Candidate
         better, worse = references, [text.replace("fichier", "file") for text in references]
         candidate, base = (better, worse) if good else (worse, better)
         outputs = Outputs(sources=sources, references=references, candidate=candidate, base=base)
-        evaluation = score(outputs, pair=recipe.pair, test_set="ui-en-fr test")
+        test = TestSet("ui-en-fr test", recipe.pair, sources, references)
+        evaluation = score(outputs, test)
         measured = Measured(
             pair=recipe.pair,
             evaluation=evaluation,

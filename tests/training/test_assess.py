@@ -8,7 +8,7 @@ from adapters.manifest import Golden
 from adapters.prompt import Example
 from adapters.tokenizer import BaseTokenizer
 from tests import fakes
-from training.assess import most_telling, name_of_test_set
+from training.assess import most_telling, texts_of_test
 from training.corpus.segment import Segment
 from training.evaluate.few_shot import BaseFormat, base_formats
 from training.examples import examples_from
@@ -78,10 +78,10 @@ def test_examples_are_of_training_and_of_a_middling_length() -> None:
 
 def test_the_name_of_a_test_set_tells_other_text_apart(recipe_file: Path) -> None:
     recipe = Recipe.load(str(recipe_file))
-    first = name_of_test_set(recipe, [segment("a")], recipe.pair)
-    assert first == name_of_test_set(recipe, [segment("a")], recipe.pair)
-    assert first != name_of_test_set(recipe, [segment("a", "other")], recipe.pair)
-    assert first.startswith("ui-en-fr test, 1 segments, sha256:")
+    first = texts_of_test(recipe, [segment("a")], recipe.pair)
+    assert str(first) == str(texts_of_test(recipe, [segment("a")], recipe.pair))
+    assert str(first) != str(texts_of_test(recipe, [segment("a", "other")], recipe.pair))
+    assert str(first).startswith("ui-en-fr test, 1 segments, sha256:")
 
 
 def test_the_golden_answers_are_those_that_only_this_adapter_gives() -> None:

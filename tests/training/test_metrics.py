@@ -13,6 +13,7 @@ from sacrebleu.significance import PairedTest
 from adapters.ids import LanguagePair
 from training.evaluate import metrics
 from training.evaluate.bootstrap import SEED, compare, compare_mean, resampled
+from training.evaluate.scoreboard import TestSet
 from training.evaluate.scores import Outputs, score
 
 words = st.lists(st.sampled_from(["le", "chat", "dort", "是", "%1", "Ouvrir…", "x"]), max_size=6)
@@ -110,8 +111,9 @@ def test_p_values_are_sacrebleus(metric: metrics.Metric, monkeypatch: pytest.Mon
 
 def test_the_manifest_gets_both_scores_with_base_and_significance() -> None:
     outputs = Outputs(sources=BAD, references=REFERENCES, candidate=GOOD, base=BAD)
-    chrf, bleu = score(outputs, pair=LanguagePair("en", "fr"), test_set="t").scores()
-    assert (chrf.metric, bleu.metric) == ("chrF++", "BLEU")
+    test = TestSet("t", LanguagePair("en", "fr"), BAD, REFERENCES)
+    chrf, bleu, ter = score(outputs, test).scores()
+    assert (chrf.metric, bleu.metric, ter.metric) == ("chrF++", "BLEU", "TER")
     assert chrf.base_value is not None
     assert chrf.value > chrf.base_value
     assert chrf.p_value is not None

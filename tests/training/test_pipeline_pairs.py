@@ -115,7 +115,7 @@ def test_a_run_scores_each_pair_and_publishes_all(
     assert [(s.metric, s.test_set.split(" test")[0]) for s in manifest.scores] == [
         (metric, f"ui-mul {pair}")
         for pair in ("en-de", "en-fr", "de-en")
-        for metric in ("chrF++", "BLEU")
+        for metric in ("chrF++", "BLEU", "TER")
     ]
     assert {figures["chrf"] for figures in outcome.summary["pairs"].values()} == {100.0}
     assert outcome.summary["chrf"] == 100.0

@@ -18,6 +18,7 @@ from tests import fakes
 from tests.training.fake_run import FakeGenerator, World
 from training.evaluate.few_shot import base_formats
 from training.evaluate.rouge import ROUGES
+from training.evaluate.scoreboard import TestSet
 from training.evaluate.scores import Outputs, score
 from training.pipeline import run
 from training.prepare import prepare
@@ -112,14 +113,15 @@ def test_the_base_is_asked_for_a_summary_that_ends_at_an_empty_line(
 
 def test_rouge_stands_beside_chrf_only_for_summaries() -> None:
     outputs = Outputs(["a"], ["un deux"], ["un deux"], ["un"], zero_shot=["deux trois"])
-    found = score(outputs, pair=LanguagePair("en", "fr"), test_set="t", task="summarization")
-    assert [one.metric for one in found.further] == list(ROUGES)
-    assert (found.further[0].value, found.further[0].zero_shot) == (100.0, 50.0)
+    test = TestSet("t", LanguagePair("en", "fr"), ["a"], ["un deux"])
+    found = score(outputs, test, task="summarization")
+    assert [one.metric for one in found.further] == ["TER", *ROUGES]
+    assert (found.further[1].value, found.further[1].zero_shot) == (100.0, 50.0)
     assert found.over_zero_shot is not None
     metrics = [(s.metric, s.base_value) for s in found.scores()]
-    assert [name for name, _ in metrics] == ["chrF++", "BLEU", *ROUGES]
+    assert [name for name, _ in metrics] == ["chrF++", "BLEU", "TER", *ROUGES]
     assert dict(metrics)["ROUGE-1"] == 66.67
-    assert score(outputs, pair=LanguagePair("en", "fr"), test_set="t").further == ()
+    assert [one.metric for one in score(outputs, test).further] == ["TER"]
 
 
 def test_a_run_measures_the_base_with_and_without_examples(
@@ -135,12 +137,12 @@ def test_a_run_measures_the_base_with_and_without_examples(
     assert outcome.summary["zero_shot_asked"].startswith("no example ")
     report = (tmp_path / "run" / "adapter" / "report.html").read_text(encoding="utf-8")
     card = (tmp_path / "run" / "adapter" / "README.md").read_text(encoding="utf-8")
-    for expected in ("ROUGE-L", "base with no example", "base with 2 examples", "unicode-words"):
+    for expected in ("ROUGE-L", "no example", "2 examples", "unicode-words"):
         assert expected in report
         assert expected in card
     assert "pipeline_tag: summarization" in card
     rows = [line.count("|") for line in card.splitlines() if line.startswith(("| base", "| sys"))]
-    assert set(rows) == {7}
+    assert set(rows) == {8}
 
 
 def test_a_base_that_does_well_without_examples_fails_the_gate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ _SURE: Final = 0.7
 _LEAST_LETTERS: Final = 12
 # To the reference, or the reference to it; ratio() leaves short texts alone.
 _LONGEST_RATIO: Final = 4.0
+
+
+# What each answer of a system has, in the order of the segments.
+Found = Sequence[Fault | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,20 @@ class Faults:
     def to_json(self) -> dict[str, Any]:
         """Return the shares in percent."""
         return {str(fault): round(100 * self.rate(fault), 2) for fault in Fault}
+
+
+def rise_by_chance(fault: Fault, own: Found, standard: Found) -> float:
+    """Return how likely `own` has the fault as often by chance as if it were as good as `standard`.
+
+    The exact sign test, one-sided, over the segments where only one of both has it (McNemar 1947).
+    """
+    apart = [
+        mine == fault
+        for mine, theirs in zip(own, standard, strict=True)
+        if (mine == fault) != (theirs == fault)
+    ]
+    worse, total = sum(apart), len(apart)
+    return sum(math.comb(total, k) for k in range(worse, total + 1)) / 2**total
 
 
 def count(faults: Iterable[Fault | None]) -> Faults:

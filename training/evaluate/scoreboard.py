@@ -120,11 +120,19 @@ class Entry:
 
 @dataclass(frozen=True)
 class Scoreboard:
-    """All systems on one test set; p-values and gains are over `baseline`, a system's name."""
+    """All systems on one test set; p-values and gains are over `baseline`, a system's name.
+
+    `drawn` are the resamples by system and metric.
+    """
 
     test: TestSet
     baseline: str | None
     entries: tuple[Entry, ...]
+    drawn: Mapping[tuple[str, str], Resampled] = field(default_factory=dict, repr=False)
+
+    def compare(self, system: str, other: str, metric: str = "chrF++") -> Comparison:
+        """Return how a system does against another one. Raises KeyError."""
+        return self.drawn[system, metric].against(self.drawn[other, metric])
 
     def entry(self, name: str) -> Entry:
         """Return the entry of that system. Raises KeyError."""
@@ -183,9 +191,8 @@ def score_systems(
         ]
         return (*own, *(_rouges(system, test) if task == "summarization" else ()))
 
-    return Scoreboard(
-        test, baseline, tuple(_entry(system, figures(system), test) for system in systems)
-    )
+    entries = tuple(_entry(system, figures(system), test) for system in systems)
+    return Scoreboard(test, baseline, entries, drawn)
 
 
 def _figure(metric: Metric, own: Resampled, other: Resampled | None) -> Figure:

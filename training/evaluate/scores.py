@@ -6,19 +6,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from adapters.ids import LanguagePair
 from adapters.manifest import Score
-from training.evaluate.bootstrap import Comparison, compare, compare_mean
-from training.evaluate.faults import Answered, Faults, count, faults_of
+from training.evaluate.bootstrap import Comparison, compare_mean
+from training.evaluate.faults import Found
 from training.evaluate.memorised import memorised
-from training.evaluate.metrics import Scored, bleu, chrf
-from training.evaluate.rouge import rouge
+from training.evaluate.metrics import Scored
+from training.evaluate.scoreboard import Figure, Scoreboard, System, TestSet, score_systems
 from training.task import Task
 
 if TYPE_CHECKING:
     from training.likelihoods import Likelihoods
 
-NO_FAULTS: Final = Faults(0, {})
+
+# How the systems are called on the board.
+OWN: Final = "this adapter"
+CURRENT: Final = "version in use"
+BASE: Final = "base with examples"
+BARE_BASE: Final = "base without examples"
+START: Final = "start of training"
+COPY: Final = "source copied"
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,9 @@ class Further:
 class Evaluation:
     """The candidate against the base with examples, copying the source, and the current version.
 
-    `standard_faults` are those of the version in use, or of the base where none is; `memorised` is
-    the share of answers that are a wrong target of training, word for word (0 to 1).
+    `faults` are of its answers, `standard_faults` those of the version in use, or of the base
+    where none is; `memorised` is the share of answers that are a wrong target of training, word
+    for word (0 to 1).
     """
 
     test_set: str
@@ -65,11 +72,12 @@ class Evaluation:
     over_base: Comparison
     over_copy: Comparison
     over_current: Comparison | None
+    board: Scoreboard
     over_zero_shot: Comparison | None = None
     over_start: Comparison | None = None
     further: tuple[Further, ...] = ()
-    faults: Faults = NO_FAULTS
-    standard_faults: Faults = NO_FAULTS
+    faults: Found = ()
+    standard_faults: Found = ()
     memorised: float = 0.0
     likelihoods: Likelihoods | None = None
 
@@ -118,53 +126,57 @@ def mean_over_base(texts: Sequence[Outputs]) -> Comparison:
 
 def score(
     outputs: Outputs,
+    test: TestSet,
     *,
-    pair: LanguagePair,
-    test_set: str,
     task: Task = "translation",
     trained_on: Iterable[str] = (),
 ) -> Evaluation:
     """Return every figure; `trained_on` are the targets of the training part."""
-    references, candidate, language = outputs.references, outputs.candidate, pair.target
+    texts = {
+        OWN: outputs.candidate,
+        CURRENT: outputs.current,
+        BASE: outputs.base,
+        BARE_BASE: outputs.zero_shot,
+        START: outputs.start,
+        COPY: outputs.sources,
+    }
+    systems = [System(name, found) for name, found in texts.items() if found is not None]
+    board = score_systems(test, systems, baseline=BASE, task=task)
+    own, base = board.entry(OWN), board.entry(BASE)
 
-    def against(other: Sequence[str]) -> Comparison:
-        return compare(candidate, other, references)
+    def over(other: str) -> Comparison | None:
+        return board.compare(OWN, other) if texts[other] is not None else None
 
-    def faults(texts: Sequence[str]) -> Faults:
-        rows = zip(outputs.sources, references, texts, strict=True)
-        return count(faults_of([Answered(*row) for row in rows], pair))
-
-    learnt = memorised(candidate, references, trained_on)
-
+    learnt = memorised(outputs.candidate, outputs.references, trained_on)
     return Evaluation(
-        test_set=test_set,
-        segments=len(references),
-        bleu=bleu(candidate, references, language=language),
-        base_bleu=bleu(outputs.base, references, language=language),
-        chrf_signature=chrf(candidate, references).signature,
-        over_base=against(outputs.base),
-        over_copy=against(outputs.sources),
-        over_current=against(outputs.current) if outputs.current is not None else None,
-        over_start=against(outputs.start) if outputs.start is not None else None,
-        over_zero_shot=against(outputs.zero_shot) if outputs.zero_shot is not None else None,
-        further=_rouge(outputs) if task == "summarization" else (),
-        faults=faults(candidate),
-        standard_faults=faults(outputs.current if outputs.current is not None else outputs.base),
+        test_set=str(test),
+        segments=len(outputs.references),
+        bleu=_scored(own.figure("BLEU")),
+        base_bleu=_scored(base.figure("BLEU")),
+        chrf_signature=own.figure("chrF++").signature,
+        over_base=board.compare(OWN, BASE),
+        over_copy=board.compare(OWN, COPY),
+        over_current=over(CURRENT),
+        over_start=over(START),
+        over_zero_shot=over(BARE_BASE),
+        further=tuple(_further(board, figure) for figure in own.figures[2:]),
+        faults=own.faults,
+        standard_faults=base.faults if outputs.current is None else board.entry(CURRENT).faults,
         memorised=sum(learnt) / max(1, len(learnt)),
+        board=board,
     )
 
 
-def _rouge(outputs: Outputs) -> tuple[Further, ...]:
-    references, bare = outputs.references, outputs.zero_shot
-    own, base = rouge(outputs.candidate, references), rouge(outputs.base, references)
-    zero_shot = rouge(bare, references) if bare is not None else None
-    return tuple(
-        Further(
-            metric=name,
-            value=scored.value,
-            base=base[name].value,
-            zero_shot=zero_shot[name].value if zero_shot else None,
-            signature=scored.signature,
-        )
-        for name, scored in own.items()
+def _scored(figure: Figure) -> Scored:
+    return Scored(figure.value, figure.signature)
+
+
+def _further(board: Scoreboard, own: Figure) -> Further:
+    bare = [entry for entry in board.entries if entry.system.name == BARE_BASE]
+    return Further(
+        metric=own.metric,
+        value=own.value,
+        base=board.entry(BASE).figure(own.metric).value,
+        zero_shot=bare[0].figure(own.metric).value if bare else None,
+        signature=own.signature,
     )

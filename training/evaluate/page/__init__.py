@@ -1,0 +1,1 @@
+"""Pages that show an evaluation: one file each that opens offline, without a script."""
