@@ -15,6 +15,7 @@ from adapters.registry import Published
 from training.asker import CHOICE_SEGMENTS, Asker
 from training.corpus.segment import Segment
 from training.elsewhere import Kept, OtherText, kept
+from training.evaluate.probes import ProbeResult, run_probes
 from training.evaluate.scoreboard import TestSet
 from training.evaluate.scores import Outputs
 from training.likelihoods import Likelihoods, likelihoods
@@ -56,6 +57,7 @@ class Assessed:
     base_asked: str
     zero_shot_asked: str | None = None
     likelihoods: Likelihoods | None = None
+    probes: tuple[ProbeResult, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; from_json reads them back."""
@@ -65,6 +67,7 @@ class Assessed:
             "base_asked": self.base_asked,
             "zero_shot_asked": self.zero_shot_asked,
             "likelihoods": self.likelihoods and self.likelihoods.to_json(),
+            "probes": [probe.to_json() for probe in self.probes],
         }
 
     @classmethod
@@ -73,7 +76,8 @@ class Assessed:
         golden = tuple(Golden(**golden) for golden in body["golden"])
         outputs = Outputs(**{name: body[name] for name in _COLUMNS})
         likely = body["likelihoods"] and Likelihoods(**body["likelihoods"])
-        return cls(outputs, golden, body["base_asked"], body["zero_shot_asked"], likely)
+        probes = tuple(ProbeResult.from_json(probe) for probe in body["probes"])
+        return cls(outputs, golden, body["base_asked"], body["zero_shot_asked"], likely, probes)
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,18 @@ class Systems:
             base.how,
             bare.how if bare else None,
             likelihoods(self.asker, _CANDIDATE, (text.train, dev, test)),
+            self._probes(text.pair),
         )
+
+    def _probes(self, pair: LanguagePair) -> tuple[ProbeResult, ...]:
+        if not self.recipe.evaluate.probes or self.recipe.task != "translation":
+            return ()
+
+        def answers(sources: Sequence[str]) -> list[str]:
+            asked = [Segment(source, "", "", "", 0, pair) for source in sources]
+            return [answer.text for answer in self.asker.answers(_CANDIDATE, asked)]
+
+        return run_probes(answers, pair)
 
     def kept(self, text: OtherText) -> Kept:
         """Return how the candidate does on text of another kind."""

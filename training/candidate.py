@@ -118,6 +118,11 @@ def _further_of(measured: Measured) -> dict[str, Any]:
         "faults_percent": count(evaluation.faults).to_json(),
         "memorised_percent": round(100 * evaluation.memorised, 2),
     }
+    if measured.probes:
+        figures["probes"] = {
+            probe.name: None if probe.value is None else round(probe.value, 2)
+            for probe in measured.probes
+        }
     if (likely := evaluation.likelihoods) is not None:
         figures["perplexity_of_references"] = likely.to_json()
     if evaluation.over_zero_shot is not None:

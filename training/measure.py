@@ -16,6 +16,7 @@ from training.assess import (
 )
 from training.corpus.segment import Segment
 from training.elsewhere import OtherText
+from training.evaluate.probes import ProbeResult
 from training.evaluate.scores import Evaluation, score
 from training.examples import examples_from
 from training.prepare import Prepared
@@ -43,6 +44,7 @@ class Measured:
     rows: tuple[Row, ...]
     golden: tuple[Golden, ...]
     zero_shot_asked: str | None = None
+    probes: tuple[ProbeResult, ...] = ()
 
 
 def held_out(recipe: Recipe, data: Prepared) -> list[HeldOut]:
@@ -104,6 +106,7 @@ def _measured(recipe: Recipe, text: HeldOut, assessed: Assessed) -> Measured:
         zero_shot_asked=assessed.zero_shot_asked and f"no example {assessed.zero_shot_asked}",
         rows=tuple(Row(*texts) for texts in zip(*columns, strict=True)),
         golden=assessed.golden,
+        probes=assessed.probes,
     )
 
 

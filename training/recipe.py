@@ -94,6 +94,11 @@ class EvaluateSection(Section):
         examples=["[{jsonl: news.jsonl, pair: en-fr, licence: CC0-1.0}]"],
     )
     elsewhere_segments: int = Field(default=60, ge=8, description="at most so many of each source")
+    probes: bool = Field(
+        default=True,
+        description="ask the adapter texts that try to be obeyed, and occupations of both genders "
+        "(of translations, by causal bases)",
+    )
     samples: int = Field(default=12, ge=0, description="translations shown in the report")
     batch_size: int = Field(default=32, ge=1, description="segments decoded together")
 

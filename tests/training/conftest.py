@@ -31,7 +31,7 @@ data:
   - tsv: pairs.tsv
     licence: CC0-1.0
 split: {dev: 6, test: 12, near: null} # commands that differ in a number
-evaluate: {segments: 12, shots: 3, samples: 4}
+evaluate: {segments: 12, shots: 3, samples: 4, probes: false}
 """
 VERBS = {"Open": "Ouvrir", "Close": "Fermer", "Save": "Enregistrer", "Move": "Déplacer"}
 

@@ -166,6 +166,19 @@ def test_a_run_may_stop_after_its_fit_and_be_measured_later(
     assert second.summary["gate"]["passed"]
 
 
+def test_an_adapter_is_probed_and_its_card_tells_what_was_found(
+    world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
+) -> None:
+    recipe = Recipe.load(str(recipe_file), overrides=["evaluate.probes=true"])
+    outcome = run(recipe, registry, Options(tmp_path / "run"))
+    found = outcome.summary["probes"]
+    assert set(found) >= {"injection", "gender_gap"}
+    again = run(recipe, registry, Options(tmp_path / "run", resume=True))
+    assert again.summary["probes"] == found
+    card = (tmp_path / "run" / "adapter" / "README.md").read_text(encoding="utf-8")
+    assert "injection" in card.partition("## Limitations")[2]
+
+
 def test_an_interrupted_fit_leaves_nothing_and_is_resumed(
     world: World, recipe_file: Path, registry: FileRegistry, tmp_path: Path
 ) -> None:

@@ -42,7 +42,7 @@ data:
 split: {dev: 3, test: 8, near: null}
 sampling: {temperature: 0.0}
 prompt: {user: "{source}>{target}: {text}"}
-evaluate: {segments: 6, shots: 1, samples: 6}
+evaluate: {segments: 6, shots: 1, samples: 6, probes: false}
 """
 
 
