@@ -158,7 +158,7 @@ def _recipe(fault: str, base: str) -> dict[str, Any]:
             "learning_rate": 1.0e-3, "evaluate_every": 1000,
         },
         "evaluate": {
-            "segments": "all", "samples": 4,
+            "segments": "all", "samples": 4, "probes": False,
             "elsewhere": [
                 {"jsonl": "other.jsonl", "pair": "en-de", "licence": "BSD-3-Clause",
                  "name": "German interface texts"}
@@ -177,8 +177,11 @@ def main(arguments: list[str]) -> int:
         recipe = write_recipe(name, folder)
         command = [sys.executable, "-m", "dragoman", "train", str(recipe), "--json", "--resume"]
         done = subprocess.run(
-            [*command, "--out", str(folder / "run")], check=True, capture_output=True, text=True
+            [*command, "--out", str(folder / "run")], capture_output=True, text=True, check=False
         )
+        if done.returncode:
+            sys.stderr.write(done.stderr)
+            return 1
         gate = json.loads(done.stdout)["gate"]
         failed = sorted({check["name"] for check in gate["checks"] if not check["passed"]})
         own = {PLANTED[name][1]} - {None}
