@@ -30,6 +30,7 @@ DragomanError
 ├── ScenarioInvalid           a load test's scenario with errors, all of them listed
 ├── LoadTestFailed            a load test that cannot begin, or cannot go on
 ├── ReportInvalid             a load test's report that cannot be read or compared
+├── MetricFailed              a metric's own command that fails, or writes no scores
 ├── GateFailed                a candidate that did not beat the base
 ├── SettingsInvalid           server settings with errors, all of them listed
 ├── RequestInvalid            a request that contradicts the adapter's contract
@@ -233,6 +234,12 @@ class ReportInvalid(DragomanError):
     """A load test's report that cannot be read or compared."""
 
     code = "report_invalid"
+
+
+class MetricFailed(DragomanError):
+    """A metric's own command that cannot be run, fails, or writes no scores."""
+
+    code = "metric_failed"
 
 
 class GateFailed(DragomanError):

@@ -42,11 +42,11 @@ class Terms:
         """Return the terms that `source` has and `target` translates so, the longest first."""
         starts = dict.fromkeys(_tokens(source))
         listed = (term for start in starts for term in self._by_start.get(start, ()))
-        found = [t for t in listed if _has(source, t.source) and _has(target, t.target)]
+        found = [t for t in listed if occurs(t.source, source) and occurs(t.target, target)]
         longest = sorted(found, key=lambda term: (-len(term.source), term))
         kept: list[Term] = []
         for term in longest:
-            if not any(_has(other.source, term.source) for other in kept):
+            if not any(occurs(term.source, other.source) for other in kept):
                 kept.append(term)
         return kept
 
@@ -91,7 +91,14 @@ def _tokens(text: str) -> Sequence[str]:
     return [token.casefold().strip(".,;:!?()") for token in found]
 
 
-def _has(text: str, term: str) -> bool:
+def occurs(term: str, text: str) -> bool:
+    """Return whether `text` has the term, in any case, and not within a longer word."""
+    return pattern_of(term).search(text) is not None
+
+
+def pattern_of(term: str) -> re.Pattern[str]:
+    """Return what finds the term; one of several words may stand across a line break."""
     before = f"(?<!{_INNER})" if re.match(_INNER, term) else ""
     after = f"(?!{_INNER})" if re.match(_INNER, term[-1]) else ""
-    return re.search(f"{before}{re.escape(term)}{after}", text, re.IGNORECASE) is not None
+    words = r"\s+".join(map(re.escape, term.split()))
+    return re.compile(f"{before}{words}{after}", re.IGNORECASE)

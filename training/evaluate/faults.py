@@ -139,7 +139,8 @@ def rise_by_chance(fault: Fault, own: Found, standard: Found) -> float:
         if (mine == fault) != (theirs == fault)
     ]
     worse, total = sum(apart), len(apart)
-    return sum(math.comb(total, k) for k in range(worse, total + 1)) / 2**total
+    outcomes = sum(math.comb(total, k) for k in range(worse, total + 1))
+    return float(outcomes / 2**total)
 
 
 def count(faults: Iterable[Fault | None]) -> Faults:

@@ -9,7 +9,8 @@ from typing import Any
 
 from adapters.ids import LanguagePair
 from training.evaluate.bootstrap import RESAMPLES, SEED, Comparison, Resampled, resampled
-from training.evaluate.faults import Answered, Fault, Faults, count, faults_of
+from training.evaluate.fault import Fault
+from training.evaluate.faults import Answered, Faults, count, faults_of
 from training.evaluate.metrics import Metric, bleu_metric, chrf_metric, chrf_of_each, ter_metric
 from training.evaluate.rouge import rouge
 from training.task import Task

@@ -9,6 +9,7 @@ from typing import Any, Final
 import jinja2
 
 from adapters.prompt import LANGUAGE_NAMES
+from training.evaluate.fault import Fault
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _NOTHING: Final = "\N{EN DASH}"
@@ -31,7 +32,13 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=number, signed=signed, span=span, tag=tag, language=language, digest=digest
+        number=number,
+        signed=signed,
+        span=span,
+        tag=tag,
+        language=language,
+        digest=digest,
+        told=told,
     )
     return environment
 
@@ -42,8 +49,11 @@ def number(value: float | None, digits: int = 1) -> str:
 
 
 def signed(value: float | None, digits: int = 1) -> str:
-    """Return +1.5 or a real minus."""
-    return _NOTHING if value is None else f"{value:+,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    """Return +1.5 or a real minus; what rounds to nothing has no sign."""
+    if value is None:
+        return _NOTHING
+    sign = "+" if round(value, digits) else ""
+    return f"{round(value, digits) + 0.0:{sign},.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def span(seconds: float | None) -> str:
@@ -65,6 +75,12 @@ def tag(code: str) -> str:
 def language(code: str) -> str:
     """Return a language's name, or its code where it has none here."""
     return LANGUAGE_NAMES.get(code, code)
+
+
+def told(fault: str) -> str:
+    """Return what a fault is, or its name where this version does not know it."""
+    known = {str(one): one.told for one in Fault}
+    return known.get(fault, fault)
 
 
 def digest(text: str) -> str:

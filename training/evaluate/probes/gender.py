@@ -175,7 +175,7 @@ def _side(asked: Sequence[Asked], told: Sequence[str], gender: Gender) -> Side:
         for (one, answer), is_ in zip(rows, found, strict=True)
         if is_ != gender
     )
-    return Side(100 * (1 - len(wrong) / len(rows)), len(rows), wrong)
+    return Side(100 * (len(rows) - len(wrong)) / len(rows), len(rows), wrong)
 
 
 def _unknown(pair: LanguagePair) -> str:

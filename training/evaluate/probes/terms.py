@@ -14,6 +14,7 @@ from adapters.errors import DataInvalid
 from adapters.ids import LanguagePair
 from adapters.term_hints import Term
 from training.augment.pieces import MARKS, UNSPACED
+from training.augment.terms import occurs, pattern_of
 from training.corpus.reading import Reading
 from training.corpus.tsv import read_tsv
 from training.evaluate.probes.probe import Example, ProbeResult
@@ -69,7 +70,7 @@ class TermList:
         listed = (term for start in starts for term in self._by_start.get(start, ()))
         found: dict[str, list[str]] = {}
         for term in sorted(listed, key=lambda term: (-len(term), term)):
-            text, times = re.subn(_pattern(term), "\0", text, flags=re.IGNORECASE)
+            text, times = pattern_of(term).subn("\0", text)
             if times:
                 found[term] = self._targets[term]
         return found
@@ -98,7 +99,7 @@ def term_accuracy(rows: Iterable[tuple[str, str]], terms: TermList) -> TermAccur
         source, hypothesis = map(_nfc, row)
         for term, targets in terms.in_source(source).items():
             count += 1
-            if not any(_has(hypothesis, target) for target in targets):
+            if not any(occurs(target, hypothesis) for target in targets):
                 missed[Term(term, " | ".join(targets))] += 1
                 examples.append(Example(*row, f"expected {term} = {' | '.join(targets)}"))
     found = count - missed.total()
@@ -108,17 +109,6 @@ def term_accuracy(rows: Iterable[tuple[str, str]], terms: TermList) -> TermAccur
 def _normal(term: Term) -> Term:
     # Case does not tell terms apart, and must not hide that a term has several targets.
     return Term(_nfc(term.source).strip().lower(), _nfc(term.target).strip())
-
-
-def _has(text: str, term: str) -> bool:
-    return re.search(_pattern(term), text, re.IGNORECASE) is not None
-
-
-def _pattern(term: str) -> str:
-    # A term of several words may stand across a line break.
-    before = f"(?<!{_INNER})" if re.match(_INNER, term) else ""
-    after = f"(?!{_INNER})" if re.match(_INNER, term[-1]) else ""
-    return before + r"\s+".join(map(re.escape, term.split())) + after
 
 
 def _words(text: str) -> list[str]:
