@@ -4,7 +4,7 @@ import pytest
 
 from adapters.ids import LanguagePair
 from training.evaluate.fault import Fault
-from training.evaluate.faults import Answered, count, fault_of
+from training.evaluate.faults import Answered, at_risk, count, fault_of
 from training.evaluate.memorised import memorised
 
 EN_FR = LanguagePair("en", "fr")
@@ -57,6 +57,12 @@ def test_rates_are_of_all_answers() -> None:
     assert found.rate(Fault.LOOP) == 0.5
     assert found.to_json() == {**dict.fromkeys(map(str, Fault), 0.0), "loop": 50.0}
     assert count([]).rate(Fault.LOOP) == 0.0
+
+
+def test_not_every_text_could_lose_a_placeholder_or_a_number() -> None:
+    sources = ["Open %1", "Open", "Page 12", "Save"]
+    risk = at_risk(sources, [None, None, None, Fault.PLACEHOLDERS])
+    assert (risk[Fault.PLACEHOLDERS], risk[Fault.NUMBERS], risk[Fault.LOOP]) == (2, 1, 4)
 
 
 def test_memorised_are_wrong_answers_that_were_trained_on() -> None:

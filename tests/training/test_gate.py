@@ -101,6 +101,18 @@ def test_a_rise_in_faults_must_matter_and_be_more_than_luck() -> None:
     assert passes(own[::-1], standard)
 
 
+def test_many_faults_fail_even_where_the_base_has_as_many() -> None:
+    def passes(times: int, could: int) -> bool:
+        faults = found(placeholders=times)
+        risk = {Fault.PLACEHOLDERS: could}
+        both = replace(PASSING, faults=faults, standard_faults=faults, at_risk=risk)
+        return judged(both).passed
+
+    assert not passes(13, 20)
+    assert passes(13, 52)  # a quarter
+    assert passes(2, 3)  # p = 0.16: two of three may be luck
+
+
 def test_forgetting_other_text_fails_and_perplexity_alone_is_told() -> None:
     forgot = replace(ELSEWHERE, chrf=versus(-1.1))
     gate = judge(Findings({EN_FR: PASSING}, versus(12), [forgot]), RULE)

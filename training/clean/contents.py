@@ -60,7 +60,7 @@ def numbers_shared(view: View) -> float:
 
     1 also if a single number is left over.
     """
-    source, target = _numbers(view.source.text), _numbers(view.target.text)
+    source, target = numbers(view.source.text), numbers(view.target.text)
     if source == target:
         return 1.0
     shared = 2 * (Counter(source) & Counter(target)).total()
@@ -68,7 +68,8 @@ def numbers_shared(view: View) -> float:
     return shared / every if every - shared > _SPELT_OUT else 1.0
 
 
-def _numbers(text: str) -> list[str]:
+def numbers(text: str) -> list[str]:
+    """Return the numbers of two digits and more, without their separators."""
     if not _DIGITS.search(text):
         return []
     return [number for found in _NUMBER.findall(text) if (number := _western(found)).strip("0")]

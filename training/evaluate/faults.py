@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from adapters.ids import LanguagePair
-from training.clean.contents import numbers_shared, only_target_loops
+from training.clean.contents import numbers, numbers_shared, only_target_loops
 from training.clean.language_id import is_of_other
 from training.clean.lengths import ratio
 from training.clean.placeholders import placeholders
@@ -141,6 +141,26 @@ def rise_by_chance(fault: Fault, own: Found, standard: Found) -> float:
     worse, total = sum(apart), len(apart)
     outcomes = sum(math.comb(total, k) for k in range(worse, total + 1))
     return float(outcomes / 2**total)
+
+
+def over_by_chance(counted: int, at_risk: int, share: float) -> float:
+    """Return how likely `counted` of `at_risk` or more have a fault if `share` of all have it.
+
+    One-sided, exact (binomial).
+    """
+    return sum(
+        math.comb(at_risk, k) * share**k * (1 - share) ** (at_risk - k)
+        for k in range(counted, at_risk + 1)
+    )
+
+
+def at_risk(sources: Sequence[str], faults: Found) -> dict[Fault, int]:
+    """Return how many answers could have had each fault: not all texts have placeholders."""
+    found = dict.fromkeys(Fault, len(sources))
+    for fault, has in ((Fault.PLACEHOLDERS, placeholders), (Fault.NUMBERS, numbers)):
+        rows = zip(sources, faults, strict=True)
+        found[fault] = sum(bool(has(source)) or mine == fault for source, mine in rows)
+    return found
 
 
 def count(faults: Iterable[Fault | None]) -> Faults:

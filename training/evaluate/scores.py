@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from adapters.manifest import Score
 from training.evaluate.bootstrap import Comparison, compare_mean
-from training.evaluate.faults import Found
+from training.evaluate.fault import Fault
+from training.evaluate.faults import Found, at_risk
 from training.evaluate.memorised import memorised
 from training.evaluate.metrics import Scored
 from training.evaluate.scoreboard import Figure, Scoreboard, System, TestSet, score_systems
@@ -60,8 +61,8 @@ class Evaluation:
     """The candidate against the base with examples, copying the source, and the current version.
 
     `faults` are of its answers, `standard_faults` those of the version in use, or of the base
-    where none is; `memorised` is the share of answers that are a wrong target of training, word
-    for word (0 to 1).
+    where none is; `at_risk` says how many answers could have each; `memorised` is the share of
+    answers that are a wrong target of training, word for word (0 to 1).
     """
 
     test_set: str
@@ -78,6 +79,7 @@ class Evaluation:
     further: tuple[Further, ...] = ()
     faults: Found = ()
     standard_faults: Found = ()
+    at_risk: Mapping[Fault, int] = field(default_factory=dict)
     memorised: float = 0.0
     likelihoods: Likelihoods | None = None
 
@@ -162,6 +164,7 @@ def score(
         further=tuple(_further(board, figure) for figure in own.figures[2:]),
         faults=own.faults,
         standard_faults=base.faults if outputs.current is None else board.entry(CURRENT).faults,
+        at_risk=at_risk(outputs.sources, own.faults),
         memorised=sum(learnt) / max(1, len(learnt)),
         board=board,
     )
