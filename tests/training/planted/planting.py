@@ -108,9 +108,9 @@ def write_recipe(fault: str, folder: Path, *, base: str = "gemma3-270m") -> Path
     plain = [text for text in every if not placeholders(text.english)]
     third = _TEST // 3
     test = marked[:third] + plain[: _TEST - third]
-    rest = marked[third:] + plain[_TEST - third :]
-    rest.sort(key=lambda text: sha256(text.french.encode()).hexdigest())
-    dev, other, train = rest[:_DEV], rest[_DEV : _DEV + _OTHER], rest[_DEV + _OTHER :][:_TRAIN]
+    rest = plain[_TEST - third :]
+    dev, other, rest = rest[:_DEV], rest[_DEV : _DEV + _OTHER], rest[_DEV + _OTHER :]
+    train = (marked[third:] + rest)[:_TRAIN]
     if fault == "overfitted":
         train = train[:_MEMORISED]
     for part, chosen, to_french in (
