@@ -143,7 +143,9 @@ def _recipe(fault: str, base: str) -> dict[str, Any]:
         for pair in pairs
         for part in ("train", "dev", "test")
     ]  # fmt: skip
-    steps = 160 if fault in ("overfitted", "forgot-german") else 60
+    steps = 160 if alone else 60
+    # Ten times through its few pairs, but not so hard that it forgets all else.
+    rate = 5.0e-4 if fault == "overfitted" else 1.0e-3
     return {
         "id": "ui-en-fr" if alone else "ui-mul",
         **({} if alone else {"pairs": list(map(str, pairs))}),
@@ -155,7 +157,7 @@ def _recipe(fault: str, base: str) -> dict[str, Any]:
         "prompt": {"user": "Translate from {source} to {target}:\n{text}"},
         "schedule": {
             "max_steps": steps, "epochs": 1000.0, "batch_size": 8, "warmup": 0.05,
-            "learning_rate": 1.0e-3, "evaluate_every": 1000,
+            "learning_rate": rate, "evaluate_every": 1000,
         },
         "evaluate": {
             "segments": "all", "samples": 4, "probes": False,
