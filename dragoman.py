@@ -56,6 +56,7 @@ def build_app() -> typer.Typer:
     import serving.cli
     import training.artefacts_cli
     import training.base_cli
+    import training.compare_cli
     import training.data_cli
     import training.eval_cli
     import training.train_cli
@@ -72,6 +73,7 @@ def build_app() -> typer.Typer:
     app.command("train")(training.train_cli.train)
     app.command("translate")(training.translate_cli.translate)
     app.command("eval")(training.eval_cli.evaluate)
+    app.command("compare")(training.compare_cli.compare)
     app.command("export")(training.translate_cli.export)
     group = typer.Typer(no_args_is_help=True, help=adapters.cli.app.info.help)
     group.add_typer(adapters.cli.app)

@@ -40,7 +40,7 @@ def write_records(recipe: Recipe, base: BaseModelRef, folder: Path) -> None:
     heading = f"# paths start in {recipe.folder}\n"
     (folder / RECIPE_FILE).write_text(heading + text, encoding="utf-8")
     file = folder / ENVIRONMENT_FILE
-    body = json.dumps([*_sessions(file), _session(recipe, base)], indent=2, ensure_ascii=False)
+    body = json.dumps([*_sessions(file), session_of(recipe, base)], indent=2, ensure_ascii=False)
     file.write_text(body + "\n", encoding="utf-8")
 
 
@@ -51,7 +51,8 @@ def _sessions(file: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _session(recipe: Recipe, base: BaseModelRef) -> dict[str, Any]:
+def session_of(recipe: Recipe, base: BaseModelRef) -> dict[str, Any]:
+    """Return what is written down of a session: code, packages, machine and command."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,

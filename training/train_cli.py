@@ -97,7 +97,7 @@ def train(
     if plan:
         _plan(config, gpus, as_json=as_json)
         return
-    _restart_with_fast_libraries()
+    restart_with_fast_libraries()
     # On import it warns that 4-bit kernels are missing, which no run here uses.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from adapters.locations import default_registry
@@ -143,7 +143,7 @@ def _plan(config: Recipe, gpus: Path | None, *, as_json: bool) -> None:
         show(planned)
 
 
-def _restart_with_fast_libraries() -> None:
+def restart_with_fast_libraries() -> None:
     """Start this same command again with tcmalloc and OpenMP preloaded, where that is missing.
 
     LD_PRELOAD is read when a process starts. exec keeps the process id, so signals, exit code and
