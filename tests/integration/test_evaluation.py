@@ -36,9 +36,7 @@ def evaluated(*arguments: object) -> dict[str, Any]:
 def test_an_adapter_scores_through_the_server_what_it_scores_in_process(
     server: RunningServer, data: Path
 ) -> None:
-    served = evaluated(
-        "--url", server.url, "--served", ALPHA, "--prompt", "{text}", "--data", data
-    )  # fmt: skip
+    served = evaluated("--url", server.url, "--served", ALPHA, "--data", data)
     here = evaluated("--adapter", ALPHA, "--registry", server.registry.root, "--data", data)
     texts = [body["texts"]["systems"][body["system"]] for body in (served, here)]
     assert texts[0] == texts[1] == [WORDS[ALPHA]] * len(SOURCES)

@@ -30,6 +30,21 @@ ELSEWHERE = {
     "dragoman train docs-en-ja --data k8s-docs": "as the one before",
     "dragoman train docs-en-zh --data k8s-docs": "as the one before",
     "torchrun --nproc-per-node 2 -m dragoman train jupyter-en-fr": "test_torchrun.py",
+    "dragoman compare jupyter-en-fr base:3 memory:3": "test_compare_cli.py",
+    "dragoman compare jupyter-en-fr jupyter-en-fr@2 base base:3 memory:3": "test_compare_cli.py",
+    "dragoman compare ranks-jupyter-en-fr": "test_compare_cli.py; docs/results.md has its figures",
+    "dragoman compare teacher-en-pt --data FOLDER": "as the one before",
+    "dragoman eval --model RUN --data test.jsonl --html eval.html": "test_eval_cli.py",
+    "dragoman eval --model RUN --data test.jsonl --out answers.txt": "test_eval_cli.py",
+    "dragoman eval --adapter jupyter-en-fr@2 --data memory.tmx --baseline base --probes": (
+        "test_eval_cli.py"
+    ),
+    "dragoman eval --url http://127.0.0.1:8000 --served jupyter-en-fr --data test.jsonl": (
+        "test_evaluation.py"
+    ),
+    "sacrebleu references.txt -i answers.txt -m bleu chrf ter --chrf-word-order 2": (
+        "test_sacrebleu_cli.py"
+    ),
     "kubectl kustomize deploy/kustomize/overlays/local-cpu": "tests/deploy renders every overlay",
     ". .venv/bin/activate": "the interpreter that runs this",
 }
