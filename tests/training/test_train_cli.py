@@ -37,7 +37,7 @@ def test_the_command_starts_again_with_the_fast_libraries(
 ) -> None:
     preload(monkeypatch, {"LD_PRELOAD": "libfast.so"}, command)
     with pytest.raises(Replaced):
-        train_cli._restart_with_fast_libraries()
+        train_cli.restart_with_fast_libraries()
     ((arguments, environ),) = started
     assert arguments == [sys.executable, command, "train", "r.yaml"]
     assert environ["LD_PRELOAD"] == "libfast.so"
@@ -48,7 +48,7 @@ def test_it_does_not_start_again_when_they_are_loaded_or_absent(
     monkeypatch: pytest.MonkeyPatch, started: list[tuple[list[str], dict[str, str]]]
 ) -> None:
     preload(monkeypatch, {}, "/venv/bin/dragoman")
-    train_cli._restart_with_fast_libraries()
+    train_cli.restart_with_fast_libraries()
     assert started == []
 
 
@@ -56,7 +56,7 @@ def test_a_caller_in_another_program_is_not_replaced(
     monkeypatch: pytest.MonkeyPatch, started: list[tuple[list[str], dict[str, str]]]
 ) -> None:
     preload(monkeypatch, {"LD_PRELOAD": "libfast.so"}, "/venv/bin/pytest")
-    train_cli._restart_with_fast_libraries()
+    train_cli.restart_with_fast_libraries()
     assert started == []
 
 

@@ -183,8 +183,8 @@ class _Session:
             return answer
         if not _is_about_the_text(response):
             raise SynthesisFailed(
-                f"{self._server.completions}: {_told(response)}; check --url, --model and "
-                "--key-env, and run the same command again"
+                f"{self._server.completions}: {_told(response)}; check the address, the "
+                "model's name and --key-env, and run the same command again"
             )
         self._patience.failed(_told(response), is_refusal=True)
         return Answer("", fault=Fault.REFUSED)

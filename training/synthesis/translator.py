@@ -86,7 +86,7 @@ class Patience:
         if self._in_a_row >= _PATIENCE:
             raise SynthesisFailed(
                 f"{self._engine}: {self._in_a_row} texts in a row without a translation, the last "
-                f"one: {why}; the answers so far are kept: mend it, and run the same command again"
+                f"one: {why}; mend it, and run the same command again"
             )
 
 

@@ -1,0 +1,1 @@
+"""One evaluation: a system and others beside it on held-out text, with all figures."""
