@@ -90,6 +90,10 @@ def evaluate(
     probes: Annotated[
         bool, typer.Option("--probes", help="Also ask what a file does not: obedience, gender.")
     ] = False,
+    terms: Annotated[
+        Path | None,
+        typer.Option(help="Also count terms: lines of a source term, a tab, its translation."),
+    ] = None,
     neural: Annotated[
         list[str] | None,
         typer.Option(
@@ -126,7 +130,7 @@ def evaluate(
     wanted = Wanted(data, limit, skip_bad=skip_bad, licence=licence)
     wanted.check()  # before a model is looked for
     against = Against(baseline, tuple(baseline_outputs or ()))
-    further = Further(probes, parse_metrics(neural or ()))
+    further = Further(probes, parse_metrics(neural or ()), terms)
     languages = _languages(pair, source, target)
     try:
         engine: Local | Remote

@@ -246,6 +246,15 @@ def test_probes_ask_the_same_system(server: Served, data: Path) -> None:
     assert {"name", "value", "note", "signature"} <= body["probes"][0].keys()
 
 
+def test_terms_are_counted_as_a_list_says(server: Served, data: Path, tmp_path: Path) -> None:
+    terms = tmp_path / "terms.tsv"
+    terms.write_text("file\tFILE\nnumber\tnuméro\n", encoding="utf-8")
+    asked = (*of(server), "--data", data, "--pair", "en-fr", "--terms", terms, "--json")
+    (found,) = json.loads(call(*asked).stdout)["probes"]
+    assert (found["name"], found["value"], found["count"]) == ("terms", 50.0, 2 * len(SOURCES))
+    assert "no such file" in fails(*asked[:-3], "--terms", tmp_path / "none.tsv")
+
+
 @pytest.mark.train
 def test_a_model_here_is_measured_against_its_base(tmp_path: Path) -> None:
     from tests.training import tiny, tiny_pairs

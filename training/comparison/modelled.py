@@ -18,14 +18,10 @@ from training.comparison.ground import Ground
 from training.corpus.segment import written
 from training.corpus.source import digest_of
 from training.evaluate.scoreboard import TestSet
+from training.evaluation.local import prompt_tokens
 from training.translate.note import ModelNote
 from training.translate.opening import Languages, open_folder, open_published, weights_of
-from training.translate.translator import (
-    CausalTranslator,
-    Decoder,
-    PairTranslator,
-    Translator,
-)
+from training.translate.translator import Decoder, Translator
 
 _WEIGHTS: Final = {".safetensors", ".bin"}
 _UNKNOWN: Final = "its recipe is another, so it may have been trained on what is tested here"
@@ -114,19 +110,10 @@ def translated(translator: Translator, test: TestSet, what: str) -> Answered:
     return Answered(
         [answer.text for answer in answers],
         seconds,
-        _prompt_tokens(translator, test),
+        prompt_tokens(translator, test.sources),
         sum(len(answer.token_ids) for answer in answers),
         what,
     )
-
-
-def _prompt_tokens(translator: Translator, test: TestSet) -> int | None:
-    if isinstance(translator, CausalTranslator):
-        prompt, tokenizer = translator.prompt, translator.tokenizer
-        return sum(len(prompt.encode(text, test.pair, tokenizer)) for text in test.sources)
-    if isinstance(translator, PairTranslator):
-        return sum(len(translator.tokenizer.encode_source(text)) for text in test.sources)
-    return None
 
 
 def _decoder(ground: Ground) -> Decoder:

@@ -11,6 +11,7 @@ from adapters.errors import RequestInvalid
 from adapters.ids import LanguagePair
 from training.evaluate.neural import NeuralMetric
 from training.evaluate.probes import ProbeResult, run_probes
+from training.evaluate.probes.terms import read_term_list, term_accuracy
 from training.evaluate.scoreboard import System
 from training.evaluation.engine import Engine, system_of
 from training.evaluation.held_out import HeldOut, Wanted
@@ -24,10 +25,11 @@ _BASE, _COPY = "base", "copy"
 
 @dataclass(frozen=True)
 class Further:
-    """What else is measured: probes, and neural metrics."""
+    """What else is measured: probes, neural metrics, and the terms of a tab-separated file."""
 
     probes: bool = False
     neural: tuple[NeuralMetric, ...] = ()
+    terms: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def run(
     held_out = wanted.read(pair)
     # Files are read before a model is asked: an error in them is told at once.
     others = [read_outputs(path, held_out.test) for path in against.files]
+    terms = read_term_list(further.terms, pair) if further.terms else None
     engines = [engine, *([_base_of(engine)] if against.wants_base else [])]
     note(f"{held_out.test}, {pair}")
     if held_out.left_out:
@@ -78,6 +81,9 @@ def run(
     board, name = scored(held_out, [*made, *others], baseline=against.place)
     neural = tuple(NeuralScores.of(metric, board) for metric in further.neural)
     probes = _probed(engine, pair) if further.probes else ()
+    if terms is not None:
+        rows = zip(held_out.test.sources, made[0].texts, strict=True)
+        probes = (*probes, term_accuracy(rows, terms).result())
     return Result(board, name, held_out, engine.trained_on, probes, neural)
 
 
