@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.errors import InvalidId
@@ -18,16 +18,19 @@ selectors = st.one_of(
 )
 
 
+@settings(max_examples=40)
 @given(pairs)
 def test_a_pair_reads_back_what_it_prints(pair: LanguagePair) -> None:
     assert LanguagePair.parse(str(pair)) == pair
 
 
+@settings(max_examples=40)
 @given(ids)
 def test_an_id_reads_back_what_it_prints(adapter_id: AdapterId) -> None:
     assert AdapterId.parse(str(adapter_id)) == adapter_id
 
 
+@settings(max_examples=40)
 @given(ids, selectors)
 def test_a_reference_reads_back_what_it_prints(adapter_id: AdapterId, selector: str) -> None:
     ref = AdapterRef(adapter_id, selector)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.strict.document import parse, parse_scalar
@@ -21,6 +21,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(json_values)
 def test_json_is_read_as_json(value: object) -> None:
     document = parse(json.dumps({"key": value}, ensure_ascii=False), "f.yaml")

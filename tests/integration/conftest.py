@@ -13,9 +13,9 @@ import pytest
 from adapters.locations import bases_root
 from adapters.preload import preload_env
 from tests.integration.harness import (
+    AS_COMPILED,
     ROOT,
     WORDS,
-    Publish,
     RunningServer,
     dragoman,
     start_server,
@@ -39,23 +39,6 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def publish_constants(base: Path, registry_root: Path) -> Publish:
-    """A function that trains and publishes adapters of one constant answer: `id=word`."""
-
-    def publish(*items: str) -> None:
-        script = Path(__file__).with_name("constant_adapters.py")
-        subprocess.run(
-            [sys.executable, str(script), str(registry_root), str(base), *items],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **preload_env()},
-            check=True,
-            timeout=580,
-        )
-
-    return publish
-
-
-@pytest.fixture(scope="session")
 def registry_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The registry of the session's server."""
     return tmp_path_factory.mktemp("registry")
@@ -63,17 +46,27 @@ def registry_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(
-    base: Path,
-    publish_constants: Publish,
-    registry_root: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    base: Path, registry_root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningServer]:
     """The session's server: three adapters of known answers, two slots in the engine."""
-    publish_constants(*(f"{name}={word}" for name, word in WORDS.items()))
+    _publish_constants(registry_root, base)
     log = tmp_path_factory.mktemp("log") / "server.log"
-    running = start_server(registry_root, log, "--max-loras", "2")
+    running = start_server(registry_root, log, *AS_COMPILED)
     try:
         yield running
     finally:
         code = running.stop()
     assert code == 0, log.read_text(errors="replace")[-4000:]
+
+
+def _publish_constants(registry_root: Path, base: Path) -> None:
+    """Train and publish adapters of one constant answer each."""
+    script = Path(__file__).with_name("constant_adapters.py")
+    words = (f"{name}={word}" for name, word in WORDS.items())
+    subprocess.run(
+        [sys.executable, str(script), str(registry_root), str(base), *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **preload_env()},
+        check=True,
+        timeout=580,
+    )

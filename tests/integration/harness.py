@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,12 +20,16 @@ from prometheus_client.samples import Sample
 from adapters.registry import FileRegistry
 
 ROOT = Path(__file__).resolve().parents[2]
-Publish = Callable[..., None]
 START_TIMEOUT_S = 300
 # The user message that the adapters below are trained with.
 USER = "Translate from {source} to {target}: {text}"
 # What each adapter answers, whatever it is asked.
 WORDS = {"alpha-en-fr": "alpha", "beta-en-fr": "beta", "gamma-en-de": "gamma"}
+
+# vLLM keeps a compiled model for each number of slots and seats: servers of one base that agree in
+# both compile once, which takes a minute on a machine that has compiled nothing yet.
+SLOTS, SEATS = 2, 32
+AS_COMPILED = ("--max-loras", str(SLOTS), "--", "--max-num-seqs", str(SEATS))
 
 
 def dragoman(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:

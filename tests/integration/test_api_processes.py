@@ -21,7 +21,7 @@ def several(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """A server of two API processes."""
     folder = tmp_path_factory.mktemp("several")
     (folder / "registry").mkdir()
-    flags = ("--max-model-len", "2048", "--", "--api-server-count", "2")
+    flags = ("--max-model-len", "2048", "--", "--api-server-count", "2", "--enforce-eager")
     server = start_server(folder / "registry", folder / "log", *flags, base=str(tiny_base))
     try:
         # One was ready; the other comes a moment later.

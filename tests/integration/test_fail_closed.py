@@ -114,7 +114,8 @@ def test_server_refuses_to_start_without(module: str, tmp_path: Path, tiny_base:
     path = tmp_path / "serving" / f"{module}.py"
     path.write_text(BREAK, encoding="utf-8")
     port = free_port()
-    process = _serve(tmp_path, tiny_base, port)
+    # No answer is under way that the end could wait for.
+    process = _serve(tmp_path, tiny_base, port, "--shutdown-timeout", "0")
     answers = _answers_until_exit(process, port)
     output = process.stdout.read() if process.stdout else ""
     assert process.returncode == 1, output[-3000:]

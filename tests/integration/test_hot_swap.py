@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from adapters.ids import AdapterRef
-from tests.integration.harness import USER, WORDS, Publish, RunningServer, dragoman
+from adapters.ids import AdapterId, AdapterRef
+from tests.integration.harness import USER, WORDS, RunningServer, dragoman
 
 pytestmark = pytest.mark.engine
+ALPHA = AdapterId.parse("alpha-en-fr")
+# Longer than a server goes without looking at the aliases.
+SEEN_S = 0.5
 
 
 def test_three_adapters_share_two_slots(server: RunningServer) -> None:
@@ -28,21 +31,21 @@ def test_three_adapters_share_two_slots(server: RunningServer) -> None:
     assert server.metric("dragoman_adapter_resident", tier="engine") <= 2
 
 
-def test_promoted_version_answers_without_a_restart(
-    server: RunningServer, publish_constants: Publish
-) -> None:
+def test_promoted_version_answers_without_a_restart(server: RunningServer) -> None:
     assert server.ask("alpha-en-fr") == "alpha"
-    publish_constants("alpha-en-fr=delta")
-    time.sleep(1.5)
+    other = server.registry.resolve(AdapterRef.parse("beta-en-fr"))
+    ours = {"id": ALPHA, "domain": ALPHA.domain}
+    server.registry.publish(other.manifest.model_copy(update=ours), other.folder)
+    time.sleep(SEEN_S)
     assert server.ask("alpha-en-fr") == "alpha", "publishing does not move stable"
-    assert server.ask("alpha-en-fr@2") == "delta"
+    assert server.ask("alpha-en-fr@2") == "beta"
     registry = server.registry.root
     dragoman("adapters", "promote", "alpha-en-fr@2", "--registry", registry)
-    time.sleep(1.5)
-    assert server.ask("alpha-en-fr") == "delta"
+    time.sleep(SEEN_S)
+    assert server.ask("alpha-en-fr") == "beta"
     assert server.ask("alpha-en-fr@1") == "alpha", "an exact version answers as before"
     dragoman("adapters", "rollback", "alpha-en-fr", "--registry", registry)
-    time.sleep(1.5)
+    time.sleep(SEEN_S)
     assert server.ask("alpha-en-fr") == "alpha"
     assert server.process.poll() is None
 

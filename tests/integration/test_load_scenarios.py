@@ -20,13 +20,13 @@ from loadtests.load.report import report
 from loadtests.load.run import learn, run
 from loadtests.load.scenario import Scenario, names
 from loadtests.load.target import Target
-from tests.integration.harness import WORDS, RunningServer, dragoman
+from tests.integration.harness import SEATS, SLOTS, WORDS, RunningServer, dragoman
 
 pytestmark = pytest.mark.engine
 
 # Six seconds are too short for budgets of latency: what is held here is that answers are right,
 # that none is lost, and that the server does what the scenario is there for.
-SHORT = ("seconds=5", "warm_s=1", "budgets={}", "watch=none", "texts={max_chars: 160}")
+SHORT = ("seconds=5", "warm_s=1", "budgets={}", "watch=none", "texts={max_chars: 80}")
 SHORTER = {
     "burst": "arrivals={kind: bursts, per_s: 1.5, burst_per_s: 9, every_s: 4, for_s: 1.5}",
     "engine-killed": "events=[{kind: kill_engine, at_s: 1}]",
@@ -41,7 +41,8 @@ ORDER = sorted(names(), key=lambda name: (name == "engine-killed", name))
 
 @pytest.fixture(scope="module")
 def ours(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    scenario = Scenario.load("hot-swap", ["server={adapters: 8, slots: 3, memory: 6}"])
+    size = f"server={{adapters: 8, slots: {SLOTS}, memory: 7, seats: {SEATS}}}"
+    scenario = Scenario.load("hot-swap", [size])
     with target.started(Kind.DRAGOMAN, scenario, tmp_path_factory.mktemp("load")) as there:
         yield there
 
@@ -66,7 +67,7 @@ def expected(name: str, requests: dict[str, int]) -> bool:
         return requests["failed"] + requests["shed"] + requests["unreached"] > 0
     if name == "disconnects":
         return requests["left"] > 0
-    # Eight adapters share six places in memory; who has none needs a store that is there.
+    # Eight adapters share seven places in memory; who has none needs a store that is there.
     shed = requests["shed"] if name in ("overload", "store-gone") else 0
     return requests["ok"] + requests["left"] + shed == requests["sent"] > 3
 
@@ -109,7 +110,7 @@ def test_half_a_character_is_the_clients_fault(server: RunningServer, model: str
 def test_the_command_loads_any_url_and_writes_a_page(server: RunningServer, tmp_path: Path) -> None:
     done = dragoman(
         "bench", "steady", "--url", server.url, "--out", tmp_path, "--json",
-        *(part for change in SHORT for part in ("--set", change)),
+        *(part for change in (*SHORT, "checks.prompts=1") for part in ("--set", change)),
         # Other tests have broken some of this server's adapters.
         *(part for name in WORDS for part in ("--model", name)),
         check=False,

@@ -31,7 +31,7 @@ def start_and_interrupt(
     folder: Path, monkeypatch: pytest.MonkeyPatch, *, supervised: bool, deaf: bool
 ) -> tuple[int, float]:
     """Return the process id of the server that Ctrl-C met while it started, and the seconds."""
-    command = [sys.executable, "-c", STARTING, str(folder), "deaf" if deaf else "hears"]
+    command = [sys.executable, "-S", "-c", STARTING, str(folder), "deaf" if deaf else "hears"]
     pid = folder / "pid"
     interrupted = 0.0
 
@@ -90,7 +90,7 @@ import sys
 from pathlib import Path
 from loadtests import servers
 servers.stop_on_signals()
-command = [sys.executable, "-c", sys.argv[2], sys.argv[1], "hears"]
+command = [sys.executable, "-S", "-c", sys.argv[2], sys.argv[1], "hears"]
 launch = servers.Launch(command, servers.free_port(), "/ready", {}, supervised=True)
 if "drops" in sys.argv:
     import time

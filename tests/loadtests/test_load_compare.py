@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -69,9 +68,10 @@ def test_figures_are_what_the_clients_saw(sound: dict[str, Any]) -> None:
 def test_a_process_that_comes_later_is_held_too() -> None:
     processes = Processes(os.getpid())
     before, _ = processes.held()
-    late = [sys.executable, "-c", "held = b'x' * 60_000_000; input()"]
-    with subprocess.Popen(late, stdin=subprocess.PIPE) as child:
-        time.sleep(1)
+    late = [sys.executable, "-S", "-c", "held = b'x' * 60_000_000; input('held\\n')"]
+    with subprocess.Popen(late, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        assert child.stdout.readline() == b"held\n"
         found = [processes.held()[0] for _ in range(13)]
         child.communicate(b"\n")
     assert before is not None

@@ -30,7 +30,7 @@ SERVER = textwrap.dedent("""
     number = len(starts.read_text().split())
     plan = os.environ["FAKE_PLAN"].split(",")
     act = plan[min(number, len(plan)) - 1]
-    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    worker = subprocess.Popen(["sleep", "60"])
     (folder / "worker").write_text(str(worker.pid))
     if act == "dies":
         sys.exit(3)
@@ -93,7 +93,9 @@ class Rig:
         facts = {"base": "b", "registry": folder, "shutdown_timeout_s": 5, **settings}
         self.ready: list[float] = []
         self.supervisor = Supervisor(
-            Launch((sys.executable, "-c", SERVER), environment, f"http://127.0.0.1:{self.port}"),
+            Launch(
+                (sys.executable, "-S", "-c", SERVER), environment, f"http://127.0.0.1:{self.port}"
+            ),
             ServingSettings.model_validate(facts),
             on_ready=lambda _: self.ready.append(time.monotonic()),
             backoff_s=(0.05,),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import socketserver
 
 import httpx
 import pytest
@@ -24,7 +25,11 @@ def shown(port: int) -> dict[str, float]:
     }
 
 
-def test_each_step_is_shown_and_what_was_not_measured_is_not() -> None:
+def test_each_step_is_shown_and_what_was_not_measured_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # How often a server looks whether it shall end: every half second, if not told otherwise.
+    monkeypatch.setattr(socketserver.BaseServer.serve_forever, "__defaults__", (0.01,))
     port = free_port()
     with exported(("127.0.0.1", port), "k8s-en-fr") as on_step:
         assert shown(port) == {}

@@ -20,7 +20,7 @@ FAST = settings(
     max_examples=12, deadline=timedelta(seconds=10), derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
-LONG = settings(FAST, max_examples=400, derandomize=False)
+LONG = settings(FAST, max_examples=250, derandomize=False)
 
 
 def hold(kind: str, folder: Path, data: bytes) -> None:

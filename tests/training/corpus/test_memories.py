@@ -179,12 +179,12 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     unit = UNIT.format("en", "word " * 40, "fr", "mot " * 40)
     with path.open("w") as file:
         file.write("<tmx><body>")
-        for _ in range(20_000):
+        for _ in range(6_000):
             file.write(unit + "\n")
         file.write("</body></tmx>")
     tracemalloc.start()
     try:
-        assert sum(1 for _ in read_tmx(path, Reading(EN_FR))) == 20_000
+        assert sum(1 for _ in read_tmx(path, Reading(EN_FR))) == 6_000
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
