@@ -80,12 +80,12 @@ class Figure:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; gains are points over the baseline."""
-        body: dict[str, Any] = {"value": round(self.value, 2), "signature": self.signature}
+        body: dict[str, Any] = {"value": round(self.value, 4), "signature": self.signature}
         if self.ci95 is not None:
-            body["ci95"] = [round(bound, 2) for bound in self.ci95]
+            body["ci95"] = [round(bound, 4) for bound in self.ci95]
         if self.versus is not None:
-            body["gain"] = round(self.versus.gain, 2)
-            body["gain_ci95"] = [round(bound, 2) for bound in self.versus.gain_ci95]
+            body["gain"] = round(self.versus.gain, 4)
+            body["gain_ci95"] = [round(bound, 4) for bound in self.versus.gain_ci95]
             body["p_value"] = round(self.versus.p_value, 6)
         return body
 
