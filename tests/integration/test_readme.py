@@ -33,9 +33,8 @@ ELSEWHERE = {
     "dragoman compare jupyter-en-fr base:3 memory:3": "test_compare_cli.py",
     "dragoman compare jupyter-en-fr jupyter-en-fr@2 base base:3 memory:3": "test_compare_cli.py",
     "dragoman compare ranks-jupyter-en-fr": "test_compare_cli.py; docs/results.md has its figures",
-    "dragoman compare ranks-jupyter-en-fr --set schedule.max_steps=60 --set evaluate.segments=100": (
-        "run by hand; docs/results.md has its figures"
-    ),
+    "dragoman compare ranks-jupyter-en-fr --set schedule.max_steps=60 "
+    "--set evaluate.segments=100": "run by hand; docs/results.md has its figures",
     "dragoman compare teacher-en-pt --data FOLDER": "as the one before",
     "dragoman eval --model RUN --data test.jsonl --html eval.html": "test_eval_cli.py",
     "dragoman eval --model RUN --data test.jsonl --out answers.txt": "test_eval_cli.py",
