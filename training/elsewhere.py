@@ -15,7 +15,6 @@ from training.corpus.source import Source
 from training.encode_text import TextPacker
 from training.evaluate.bootstrap import Comparison, compare
 from training.evaluate.label_perplexity import label_perplexity
-from training.evaluate.metrics import chrf_metric
 from training.evaluate.perplexity import split_first
 from training.examples import examples_from
 from training.recipe import Recipe
@@ -70,11 +69,6 @@ class Kept:
             intervals = {name: tuple(chrf[name]) for name in ("ci95", "gain_ci95")}
             chrf = Comparison(**{**chrf, **intervals})
         return cls(**{**body, "chrf": chrf})
-
-    @property
-    def signature(self) -> str:
-        """What chrF++ was computed with."""
-        return chrf_metric().signature
 
 
 def read_elsewhere(recipe: Recipe, trained_on: Iterable[Segment]) -> list[OtherText]:

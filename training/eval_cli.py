@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from adapters.cli import RegistryOption
 from adapters.console import note, print_json, print_table
 from adapters.errors import DataInvalid
+from training.synthesis_cli import server_of
 from training.train_cli import Json, restart_with_fast_libraries
 from training.translate_cli import (
     AdapterOption,
@@ -197,22 +197,9 @@ def _local(
 def _remote(
     url: str, served: str, key_env: str | None, concurrency: int, prompt: str | None
 ) -> Remote:
-    import httpx
-
     from training.evaluation.remote import Remote
-    from training.synthesis.endpoint import Server
 
-    if not url.startswith(("http://", "https://")):
-        raise typer.BadParameter(f"--url {url}: expected http://… or https://…")
-    key = None
-    if key_env is not None and not (key := os.environ.get(key_env)):
-        raise typer.BadParameter(f"--key-env {key_env}: that variable is not set, or is empty")
-    server = Server(url, served, key, concurrency)
-    try:
-        note(f"asking {server.completions.partition('?')[0]}")
-    except httpx.InvalidURL as error:
-        raise typer.BadParameter(f"--url {url}: {error}") from None
-    return Remote(server, prompt)
+    return Remote(server_of(url, served, key_env, concurrency), prompt)
 
 
 def _pair(named: str | None, engine: Local | Remote, wanted: Wanted) -> LanguagePair:

@@ -269,14 +269,19 @@ class Recipe(Section):
 
 def find_recipe(name: str) -> Path:
     """Return the file of a recipe given as a path or as a shipped name. Raises RecipeInvalid."""
-    shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
+    return find_shipped(name, SHIPPED, "recipe")
+
+
+def find_shipped(name: str, folder: Path, what: str) -> Path:
+    """Return the file `name`, or that of this name in `folder`. Raises RecipeInvalid."""
+    shipped = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
     path = Path(name).expanduser()
     if path.is_file():
         return path
     if name in shipped:
         return shipped[name]
     raise RecipeInvalid(
-        f"{name}: no such file, and no shipped recipe; shipped are {', '.join(shipped) or 'none'}"
+        f"{name}: no such file, and no shipped {what}; shipped are {', '.join(shipped) or 'none'}"
     )
 
 

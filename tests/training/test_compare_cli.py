@@ -91,6 +91,11 @@ def run(recipe_file: Path, tmp_path: Path) -> Callable[..., Result]:
     return invoke
 
 
+def error_of(done: Result) -> BaseException:
+    assert done.exception is not None
+    return done.exception
+
+
 def body_of(done: Result) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -147,9 +152,9 @@ def test_another_comparison_in_the_folder_is_refused_unless_fresh(
     with pytest.raises(
         TrainingFailed, match=r"comparison, trainings differs.*--out DIR, or --fresh"
     ):
-        raise run(other).exception  # type: ignore[misc]
+        raise error_of(run(other))
     with pytest.raises(TrainingFailed, match="changes"):
-        raise run(SPEC, "--set", "seed=1").exception  # type: ignore[misc]
+        raise error_of(run(SPEC, "--set", "seed=1"))
     done = run(other, "--fresh", "--json")
     assert done.exit_code == 0, done.output
     assert body_of(done)["systems"][3]["training"]["rank"] == 8

@@ -92,8 +92,9 @@ def test_p_values_and_intervals_are_those_of_the_command_line(folder: Path) -> N
     asked = ["--paired-bs", "--paired-bs-n", str(RESAMPLES), "-f", "latex", "-w", "6"]
     printed = printed_by(folder, "-i", *files, *METRICS, *asked)
     rows = {
-        Path(line.partition(" &")[0]).name: [list(_CELL.match(cell.strip()).groups())  # type: ignore[union-attr]
-                                             for cell in line.split(" & ")[1:]]
+        Path(line.partition(" &")[0]).name: [
+            list(found.groups()) for cell in line.split(" & ")[1:] for found in _CELL.finditer(cell)
+        ]
         for line in printed.splitlines()
         if "/" in line.partition(" &")[0] and " & " in line
     }  # fmt: skip

@@ -9,6 +9,7 @@ from adapters.ids import LanguagePair
 from training.evaluate.bootstrap import compare
 from training.evaluate.fault import Fault
 from training.evaluate.metrics import bleu, chrf
+from training.evaluate.page.segments import Judged, worst
 from training.evaluate.scoreboard import Cost, Scoreboard, System, TestSet, score_systems
 
 REFERENCES = [f"Ouvrir le fichier numéro {n} dans un nouvel onglet" for n in range(20)]
@@ -43,7 +44,10 @@ def test_the_worst_segments_come_first_by_fault_then_by_score() -> None:
     texts = [*GOOD]
     texts[7], texts[3] = SOURCES[7], "Ouvrir le dossier"
     board = score_systems(TEST, [System("one", texts)])
-    assert board.worst("one", 2) == [7, 3]
+    entry = board.entry("one")
+    judged = Judged(entry.system.texts, entry.faults, entry.segment_scores)
+    shown = worst({"sources": SOURCES, "references": REFERENCES}, judged, 2)
+    assert [segment.number - 1 for segment in shown] == [7, 3]
 
 
 def test_the_board_is_plain_json_and_names_what_repeats_it(board: Scoreboard) -> None:

@@ -13,6 +13,7 @@ from adapters.errors import RecipeInvalid
 from adapters.strict.document import Document, Fault, line_of, parse
 from adapters.strict.faults import faults_of
 from adapters.strict.section import Section
+from training.recipe import find_shipped
 
 SHIPPED: Final = Path(__file__).parent.parent / "comparisons"
 # The recipe's own training text, where `train_on` names what a system is trained on.
@@ -196,15 +197,7 @@ class Comparison(Section):
 
 def find_comparison(name: str) -> Path:
     """Return the file of a comparison: a path, or a shipped name. Raises RecipeInvalid."""
-    shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    if name in shipped:
-        return shipped[name]
-    raise RecipeInvalid(
-        f"{name}: no such file, and no shipped comparison; shipped are {', '.join(shipped)}"
-    )
+    return find_shipped(name, SHIPPED, "comparison")
 
 
 def read(path: Path) -> Document:

