@@ -172,3 +172,12 @@ def test_early_stopping_without_dev_is_refused(base: Path, tmp_path: Path) -> No
     schedule = Schedule.model_validate({"early_stopping": {}})
     with pytest.raises(TrainingFailed, match=r"raise split\.dev"):
         fit(tiny.lessons(base), [], base, LoraMethod(), schedule, tmp_path / "run")
+
+
+def test_dev_is_translated_with_dropout_in_a_run_of_half_precision(
+    base: Path, tmp_path: Path
+) -> None:
+    method = {"rank": 4, "dropout": 0.1}
+    schedule = {**SCHEDULE, "precision": "bf16", "max_steps": 2, "early_stopping": {"segments": 2}}
+    result = fit_once(base, tmp_path / "run", method, schedule)
+    assert [step for step, _ in result.dev_chrf] == [2]

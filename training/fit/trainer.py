@@ -96,8 +96,9 @@ class LabelTrainer(Checkpointed, SFTTrainer):
         self.adapted.model.eval()
         measured = self._measure(self._dev_batches())
         if self.dev_chrf is not None:
-            # Autocast as in training: the adapter is float32 on a base that may be bf16.
-            with self.compute_loss_context_manager():
+            # Autocast as in training, where accelerate puts it around a forward that decoding goes
+            # past: the adapter is float32 on a base that may be bf16.
+            with self.accelerator.autocast():
                 measured["chrf"] = self.dev_chrf()
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
         self.log(metrics)
