@@ -56,14 +56,15 @@ audit: setup ## known faults of what is locked, and its bill of materials: dist/
 
 lock: ## resolve requirements/*.txt anew, keeping pins that still fit (UPGRADE=1: newest of all)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: run make setup, or give UV=/path"; exit 1; }
-	@$(LOCK) pyproject.toml requirements/cpu.in --extra cpu --extra train --extra demo --extra bench --extra dev \
+	@$(LOCK) pyproject.toml requirements/cpu.in --extra cpu --extra postgres --extra train --extra demo \
+	  --extra bench --extra dev \
 	  --output-file requirements/cpu.txt
 	@$(LOCK) requirements/build.in --no-config --output-file requirements/build.txt
-	@$(LOCK) pyproject.toml requirements/cpu.in --extra cpu --constraint requirements/cpu.txt \
-	  --output-file requirements/serving-cpu.txt
+	@$(LOCK) pyproject.toml requirements/cpu.in --extra cpu --extra postgres \
+	  --constraint requirements/cpu.txt --output-file requirements/serving-cpu.txt
 	@$(LOCK) pyproject.toml requirements/cpu.in --extra train --extra demo \
 	  --constraint requirements/cpu.txt --output-file requirements/training-cpu.txt
-	@$(LOCK) pyproject.toml --no-config --extra gpu --output-file requirements/serving-gpu.txt
+	@$(LOCK) pyproject.toml --no-config --extra gpu --extra postgres --output-file requirements/serving-gpu.txt
 	@$(LOCK) pyproject.toml --no-config --extra train --extra demo \
 	  --constraint requirements/serving-gpu.txt --output-file requirements/training-gpu.txt
 

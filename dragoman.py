@@ -54,6 +54,8 @@ def build_app() -> typer.Typer:
     import adapters.cli
     import loadtests.cli
     import serving.cli
+    import serving.keys_cli
+    import serving.usage_cli
     import training.artefacts_cli
     import training.base_cli
     import training.compare_cli
@@ -81,6 +83,8 @@ def build_app() -> typer.Typer:
     app.add_typer(group, name="adapters")
     app.add_typer(loadtests.cli.app, name="bench")
     serving.cli.mount(app)
+    app.add_typer(serving.keys_cli.app, name="keys")
+    serving.usage_cli.mount(app)
     return app
 
 

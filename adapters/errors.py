@@ -34,11 +34,23 @@ DragomanError
 ├── GateFailed                a candidate that did not beat the base
 ├── SettingsInvalid           server settings with errors, all of them listed
 ├── RequestInvalid            a request that contradicts the adapter's contract
+│   ├── LimitExceeded         a request that asks for more than any may
+│   ├── BodyTooLarge          a body above the limit
+│   └── BodyTooSlow           a body that did not come in time
+├── KeyInvalid                a request without a key, or with one that is not known
+├── AdminOnly                 a route that needs an admin key
+├── AllowanceUsed             a key that has had, for now, what it may have
+│   ├── RateLimited           too much within a minute
+│   ├── TooManyAtOnce         too many requests at a time
+│   └── QuotaExceeded         all of its quota
+├── DeadlineExceeded          an answer that took longer than any may
 ├── StartRefused              the server would run without one of its safeguards
 └── Unavailable               a request that this server cannot answer now; others, or later, can
     ├── EngineDead            the engine died under it
     ├── Draining              the server ends
-    └── AdaptersFull          all of the engine's memory for adapters is in use
+    ├── AdaptersFull          all of the engine's memory for adapters is in use
+    ├── Overloaded            more work is waiting than can be done soon
+    └── UsageUnavailable      the store of usage cannot be reached, and the key has a quota
 
 Messages say what is wrong, expected against found, and the next step. `code` is stable: clients
 and scripts may match on it.
@@ -261,6 +273,76 @@ class RequestInvalid(DragomanError):
     http_status = 422
 
 
+class LimitExceeded(RequestInvalid):
+    """A request that asks for more than any request may."""
+
+    code = "limit_exceeded"
+
+
+class BodyTooLarge(RequestInvalid):
+    """A body above the limit."""
+
+    code = "body_too_large"
+    http_status = 413
+
+
+class BodyTooSlow(RequestInvalid):
+    """A body that did not come in time."""
+
+    code = "body_too_slow"
+    http_status = 408
+
+
+class KeyInvalid(DragomanError):
+    """A request without a key, or with one that is not known."""
+
+    code = "key_invalid"
+    http_status = 401
+
+
+class AdminOnly(DragomanError):
+    """A route that needs an admin key."""
+
+    code = "admin_only"
+    http_status = 403
+
+
+class AllowanceUsed(DragomanError):
+    """A key that has had, for now, what it may have; `retry_after_s` says for how long."""
+
+    code = "allowance_used"
+    http_status = 429
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RateLimited(AllowanceUsed):
+    """Too much within a minute."""
+
+    code = "rate_limited"
+
+
+class TooManyAtOnce(AllowanceUsed):
+    """Too many requests at a time."""
+
+    code = "too_many_at_once"
+
+
+class QuotaExceeded(AllowanceUsed):
+    """All of a key's quota is used, or less is left than the request needs."""
+
+    code = "quota_exceeded"
+
+
+class DeadlineExceeded(DragomanError):
+    """An answer that took longer than any may."""
+
+    code = "deadline_exceeded"
+    http_status = 504
+
+
 class StartRefused(DragomanError):
     """The server would run without one of its safeguards."""
 
@@ -296,3 +378,19 @@ class AdaptersFull(Unavailable):
     """All of the engine's memory for adapters is in use now; later there may be room."""
 
     code = "adapters_full"
+
+
+class Overloaded(Unavailable):
+    """More work is waiting than can be done soon; `retry_after_s` says when there is room."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class UsageUnavailable(Unavailable):
+    """The store of usage cannot be reached, and the key has a quota."""
+
+    code = "usage_unavailable"

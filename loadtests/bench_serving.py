@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ import httpx
 
 from adapters.console import note
 from loadtests import llama_cpp, servers
+from loadtests.added_latency import measure_added_latency, new_key
 from loadtests.bench_fairness import FairnessPlan, measure_fairness
 from loadtests.bench_throughput import OURS, WITHOUT_LORA, measure_speeds
 from loadtests.closed_loop import Window
@@ -31,7 +32,7 @@ BASE: Final = "gemma3-270m"
 PLAIN: Final = "vllm"
 LLAMA_CPP: Final = "llama_cpp"
 SERVERS: Final = (OURS, PLAIN, WITHOUT_LORA, LLAMA_CPP)
-PARTS: Final = ("throughput", "stall", "cold_load_ms", "fairness")
+PARTS: Final = ("throughput", "stall", "cold_load_ms", "fairness", "added_latency_ms")
 # Twice what a server keeps in memory, so that as many are always on disk.
 _ADAPTERS: Final = 2 * TIERS.memory
 _LLAMA_ADAPTERS: Final = 2
@@ -47,6 +48,7 @@ class Effort:
     rounds: int
     stall: StallPlan
     cold: int
+    latency: int
     fairness: FairnessPlan
     without_lora: bool  # its compilation takes a minute and a half
 
@@ -55,6 +57,7 @@ FULL: Final = Effort(
     rounds=3,
     stall=StallPlan(phase_s=8.0, cycles=3),
     cold=24,
+    latency=300,
     fairness=FairnessPlan(Window(warm_s=4.0, measure_s=14.0), mix_s=15.0),
     without_lora=True,
 )
@@ -62,6 +65,7 @@ QUICK: Final = Effort(
     rounds=1,
     stall=StallPlan(phase_s=4.0, cycles=1),
     cold=20,
+    latency=100,
     fairness=FairnessPlan(Window(warm_s=1.0, measure_s=4.0), mix_s=5.0),
     without_lora=False,
 )
@@ -88,6 +92,7 @@ def bench_serving(
                 peers += _started(brief, folders, out.parent, inner)
                 _measure_speeds(figures, [*lives, *peers], effort)
         _measure_delays(figures, lives, effort, parts)
+        _measure_latency(figures, lives, out, effort, parts)
         started = {live.name for live in [*lives, *peers]}
         figures["failed"] += [f"start of {c.name}" for c in found if c.name not in started]
     return figures
@@ -104,24 +109,30 @@ def _written(figures: Figures, out: Path) -> Iterator[None]:
 
 def contenders(out: Path, folders: Mapping[str, Path], effort: Effort) -> list[Contender]:
     """Return the servers of the bench; what is not installed is left out with a word."""
-    flags = ("--max-loras", str(TIERS.slots), "--max-cpu-loras", str(TIERS.memory))
-    batch = ("--", "--max-num-seqs", str(BATCH))
-    ours = servers.dragoman(BASE, out.parent / "registry", (*flags, *batch))
+    launch = ours(out.parent, {})
     names = [*folders]
     base = {"base": [BASE]}
     mixed = {"one": names[:1], "mixed": names[:2], "mixed8": names[:8]}
     found = [
-        Contender(OURS, ours, base | mixed),
-        Contender(PLAIN, servers.plain_vllm(ours, folders), base | mixed),
+        Contender(OURS, launch, base | mixed),
+        Contender(PLAIN, servers.plain_vllm(launch, folders), base | mixed),
     ]
     if effort.without_lora:
-        found.append(Contender(WITHOUT_LORA, servers.vllm_without_lora(ours), base))
+        found.append(Contender(WITHOUT_LORA, servers.vllm_without_lora(launch), base))
     binary = llama_cpp.find_server()
     if binary is None:
         note(llama_cpp.INSTALL)
     else:
         found.append(_llama_cpp(binary, out.parent / "llama_cpp", folders))
     return found
+
+
+def ours(folder: Path, environment: Mapping[str, str]) -> servers.Launch:
+    """Return the launch of our server, with `environment` beside its own."""
+    flags = ("--max-loras", str(TIERS.slots), "--max-cpu-loras", str(TIERS.memory))
+    batch = ("--", "--max-num-seqs", str(BATCH))
+    launch = servers.dragoman(BASE, folder / "registry", (*flags, *batch))
+    return replace(launch, environment={**launch.environment, **environment})
 
 
 def _llama_cpp(binary: Path, scratch: Path, folders: Mapping[str, Path]) -> Contender:
@@ -177,6 +188,23 @@ def _measure_delays(
         for live in lives:
             with _part(part, [live], figures):
                 figures[part][live.name] = measure(live)
+
+
+def _measure_latency(
+    figures: Figures, lives: Sequence[Live], out: Path, effort: Effort, parts: Sequence[str]
+) -> None:
+    """Of a server of ours that knows keys, since those are part of what a request passes."""
+    plain = [live for live in lives if live.name == PLAIN]
+    if "added_latency_ms" not in parts or not plain:
+        return
+    figures["added_latency_ms"] = None
+    secret, environment = new_key()
+    launch = ours(out.parent, environment)
+    log = out.parent / "dragoman-with-keys.log"
+    with _part("added_latency_ms", plain, figures), servers.running(launch, log) as keyed:
+        figures["added_latency_ms"] = measure_added_latency(
+            keyed.url, plain[0].url, BASE, secret=secret, count=effort.latency
+        )
 
 
 @contextmanager

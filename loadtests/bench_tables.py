@@ -24,6 +24,8 @@ def print_serving(figures: Figures) -> None:
             measured = {name: found for name, found in figures[part].items() if found}
             rows = [(name, *row) for name, found in measured.items() for row in rows_of(found)]
             print_table(("server", *columns), rows, title=title)
+    if figures.get("added_latency_ms"):
+        print_added_latency(figures["added_latency_ms"])
 
 
 def speed_rows(figures: Figures) -> Iterator[Row]:
@@ -65,6 +67,15 @@ def _fairness_rows(found: Figures) -> Iterator[Row]:
         served = f"rare {light['served_tokens']} of {light['entitled_tokens']:.0f} tokens"
         wait = ", ".join(f"{name} {ms:.0f}" for name, ms in shares["ttft_p99_ms"].items())
         yield f"100:1, {mix.replace('_', ' ')}", f"Jain {shares['jain']:.3f}, {served}", wait
+
+
+def print_added_latency(found: Figures) -> None:
+    """Print what ours adds to one request."""
+    rows = [
+        (name, f"{found[name]['p50']:.1f}", f"{found[name]['p95']:.1f}") for name in (OURS, "vllm")
+    ]
+    title = f"One request of one token, ms: ours adds {found['added_p50']:.1f} at the median"
+    print_table(("server", "p50", "p95"), rows, title=title)
 
 
 _PARTS: Final[dict[str, tuple[str, Row, Any]]] = {

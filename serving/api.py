@@ -13,15 +13,26 @@ from fastapi.responses import JSONResponse, Response
 from adapters.base_model import BaseModelRef
 from adapters.errors import DragomanError, StartRefused
 from adapters.ids import AdapterId
+from adapters.locations import cache_root
 from adapters.registry import FileRegistry
 from adapters.tokenizer import BaseTokenizer
 from serving import markers
 from serving.catalogue import Catalogue
 from serving.chat import ContractChat, ContractCompletion, Contracts
+from serving.door import admitted
+from serving.door.backlog import Backlog
+from serving.door.door import Door
+from serving.door.ledger import open_ledger
+from serving.door.log import log_as_vllm
+from serving.door.meter import Meter
+from serving.door.overload import Overload
+from serving.door.returns import Returns
+from serving.door.settings import DoorFile
+from serving.door.speed import process_speed
 from serving.golden import GoldenCheck
 from serving.health import Health, live, missing_markers, ready, startup
 from serving.http_errors import answer_dragoman_error, answer_engine_dead, plain_error
-from serving.metrics import process_metrics
+from serving.metrics import Metrics, process_metrics
 from serving.models import ContractModels
 from serving.observe import ObservedEngine
 from serving.prefetch import Prefetcher
@@ -50,6 +61,7 @@ class DragomanApi:
     def attach_router(self, app: FastAPI) -> None:
         """Add our routes; vLLM's own stay, with our handlers behind them."""
         app.add_api_route("/v1/models/{name}", show_model, methods=["GET"])
+        app.add_api_route("/v1/usage", show_usage, methods=["GET"])
         for path, probe in (("/live", live), ("/ready", ready), ("/startup", startup)):
             app.add_api_route(path, probe, methods=["GET"])
         app.add_exception_handler(DragomanError, answer_dragoman_error)
@@ -67,7 +79,9 @@ class DragomanApi:
                 f"error[start_refused]: not in force: {', '.join(missing)}; vLLM's log above says "
                 "why the plugin did not load"
             )
+        log_as_vllm()
         golden = await asyncio.to_thread(_wire, engine_client, state, args, settings)
+        await state.dragoman_door.open()
         await golden.warm_up()
         await state.dragoman_health.look()
         state.dragoman_health.follow(lambda: _end(state))
@@ -115,6 +129,7 @@ def _wire(engine: Any, state: Any, args: Namespace, settings: ServingSettings) -
     contracts = Contracts(resolver, models, tokenizer)
     run_folder = handed_run_folder()
     traffic = state.dragoman_traffic = Traffic(metrics, run_folder)
+    state.dragoman_door = _door(metrics, engine.vllm_config.scheduler_config.max_num_seqs)
     state.dragoman_health = Health(engine, registry, traffic, run_folder)
     observed = ObservedEngine(engine, metrics, versions, traffic.is_draining)
     chat = adopt(state.openai_serving_chat, ContractChat)
@@ -128,6 +143,18 @@ def _wire(engine: Any, state: Any, args: Namespace, settings: ServingSettings) -
     state.dragoman = residency
     state.dragoman_prefetch = _prefetcher(registry, resolver, residency, settings)
     return golden
+
+
+def _door(metrics: Metrics, seats: int) -> Door:
+    settings = DoorFile.handed()
+    meter = Meter(open_ledger(settings.current().usage, cache_root()))
+    backlog = Backlog(process_speed(), seats)
+    return Door(
+        settings.current,
+        meter,
+        Overload(backlog, Returns()),
+        metrics,
+    )
 
 
 def _prefetcher(
@@ -151,3 +178,9 @@ async def show_model(name: str, request: Request) -> Response:
     if card is None:
         return plain_error(404, "adapter_not_found", f"model {name[:150]!r} does not exist")
     return JSONResponse(card.model_dump())
+
+
+async def show_usage(request: Request) -> Response:
+    """Return what the caller's key has used of its quota; of every key, to an admin's."""
+    door: Door = request.app.state.dragoman_door
+    return JSONResponse({"data": await door.usage(admitted.caller())})

@@ -21,6 +21,11 @@ class Entry:
     shown: Published
     aliases: Mapping[str, int]
 
+    @property
+    def name(self) -> str:
+        """Its id, as a model's name."""
+        return str(self.shown.manifest.id)
+
     def facts(self, residency: Mapping[str, str]) -> dict[str, Any]:
         """Return the `dragoman` part of a model's card; residency maps engine names to tiers."""
         manifest = self.shown.manifest

@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from adapters.errors import DragomanError
+from adapters.errors import AdapterNotFound, DragomanError
 from adapters.manifest import AdapterManifest
 from adapters.tokenizer import Tokenizer
 from serving import contract
+from serving.door import admitted
 from serving.http_errors import error_body
 from serving.observe import BASE_LABELS, labels_of
-from serving.resolver import Resolver
+from serving.resolver import Resolved, Resolver
 from serving.vllm_compat import (
     OpenAIServingChat,
     OpenAIServingCompletion,
@@ -50,10 +51,14 @@ class Contracts:
             body = await raw_request.json()
             contract.refuse_half_characters(await raw_request.body(), body)
         name = request.model
+        # Without a name it is the base that answers.
+        asked = name or self._models.base_model_paths[0].name
+        if not admitted.caller().may_use(asked):
+            raise await self._models.not_there(asked)
         if not name or self._models.is_base_model(name) or name in self._models.lora_requests:
             _note_labels(raw_request, (name, "") if name in self._models.lora_requests else None)
             return await create(request, raw_request)
-        resolved = await self._resolver.resolve(name)
+        resolved = await self._resolve(name)
         if raw_request is not None:
             # The gate releases it, once the last token was sent or the client has gone.
             raw_request.state.dragoman = resolved
@@ -67,6 +72,14 @@ class Contracts:
             contract.current.reset(token)
             if raw_request is None:
                 resolved.release()
+
+    async def _resolve(self, name: str) -> Resolved:
+        try:
+            return await self._resolver.resolve(name)
+        except AdapterNotFound:
+            if admitted.caller().is_restricted:  # the nearest ids may not exist for it
+                raise await self._models.not_there(name) from None
+            raise
 
     async def engine_inputs(self, handler: Any, request: Any, texts: list[str]) -> list[Any]:
         """Return one engine input for each segment, and settle what `request` leaves open."""
@@ -85,6 +98,23 @@ class Contracts:
             request, manifest, source_tokens=longest, room=room, said=binding.said
         )
         return await prompt_ids_to_engine_inputs(handler, request, prompts)
+
+    async def reserve(self, handler: Any, request: Any, inputs: Sequence[Any]) -> None:
+        """Charge the most tokens that the request can take, if its key has a quota of them.
+
+        Raises QuotaExceeded before anything is generated, or the answer has begun.
+        """
+        at_hand = admitted.current.get()
+        if at_hand is None or at_hand.hold is None:
+            return
+        most = getattr(request, "max_completion_tokens", None) or request.max_tokens
+        room = handler.model_config.max_model_len
+        total = 0
+        for each in inputs:
+            prompt = len(each["prompt_token_ids"])
+            answer = room - prompt if most is None else min(most, room - prompt)
+            total += prompt + max(0, answer) * (request.n or 1)
+        await at_hand.hold.take_tokens(total)
 
     def _encode(
         self, manifest: AdapterManifest, texts: list[str], metadata: object
@@ -151,6 +181,12 @@ class ContractChat(_Bound, OpenAIServingChat):
         A lone user message is a segment; a chat that the caller wrote in full, with a system
         message, several turns or tools, goes through the base's own template.
         """
+        rendered = await self._rendered(request)
+        if isinstance(rendered, (tuple, list)):
+            await self.contracts.reserve(self, request, rendered[1])
+        return rendered
+
+    async def _rendered(self, request: Any) -> Any:
         binding = contract.current.get()
         if binding is None:
             return await super().render_chat_request(request)
@@ -173,6 +209,12 @@ class ContractCompletion(_Bound, OpenAIServingCompletion):
 
     async def render_completion_request(self, request: Any) -> Any:
         """Return engine inputs, or an error object; a prompt of token ids is taken as it is."""
+        rendered = await self._rendered(request)
+        if isinstance(rendered, (tuple, list)):
+            await self.contracts.reserve(self, request, rendered)
+        return rendered
+
+    async def _rendered(self, request: Any) -> Any:
         binding = contract.current.get()
         if binding is None:
             return await super().render_completion_request(request)

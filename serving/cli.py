@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from adapters.console import note, print_json
-from adapters.locations import bases_root
-from serving.settings import load_settings
+from adapters.console import print_json
+from adapters.locations import cache_root
+from serving.settings import ServingSettings, load_settings, read_settings
 
 _EPILOG = (
     "Example: dragoman serve --base gemma3-270m --registry ./registry -- --max-num-seqs 64. "
-    "Everything after -- goes to vLLM unchanged."
+    "Everything after -- goes to vLLM unchanged. `dragoman serve --check --config serving.yaml` "
+    "starts nothing. SIGHUP reads keys and limits again."
 )
 
 
@@ -36,41 +38,60 @@ def serve(
     max_cpu_loras: Annotated[int | None, typer.Option(help="Adapters kept in memory.")] = None,
     max_lora_rank: Annotated[int | None, typer.Option(help="Highest LoRA rank.")] = None,
     max_model_len: Annotated[int | None, typer.Option(help="Prompt + answer, in tokens.")] = None,
+    trust_network: Annotated[
+        bool | None,
+        typer.Option("--trust-network", help="Answer others without keys: who may is said before."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Print what would be served, or every fault (exit 2).")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the vLLM command only.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --check or --dry-run: print JSON.")
+    ] = False,
 ) -> None:
     """Serve a base model and every adapter of a registry, OpenAI-compatible."""
+    from serving.launch import flag_of_vllm
+
+    after = vllm_flags or ()
+    # vLLM's own --host, after `--`, wins; whether keys are needed is decided by that one.
+    host_there = flag_of_vllm(after, "--host")
     flags = {
-        "base": base, "registry": registry, "host": host, "port": port, "max_loras": max_loras,
-        "max_cpu_loras": max_cpu_loras, "max_lora_rank": max_lora_rank,
-        "max_model_len": max_model_len,
+        "base": base, "registry": registry, "host": host if host_there is None else host_there,
+        "port": port, "max_loras": max_loras, "max_cpu_loras": max_cpu_loras,
+        "max_lora_rank": max_lora_rank, "max_model_len": max_model_len,
+        "trust_network": trust_network,
     }  # fmt: skip
-    settings = load_settings(flags, config=config)
-    from serving.launch import plan
-    from serving.supervisor import Supervisor
+    if check:
+        from serving.check import check as print_check
 
-    launch = plan(settings, find_base(settings.base), vllm_flags or ())
+        raise typer.Exit(print_check(read_settings(flags, config=config), after, as_json=as_json))
+    read = partial(load_settings, flags, config=config)
     if dry_run:
-        if as_json:
-            print_json({"command": launch.command, "environment": launch.environment})
-        else:
-            typer.echo(launch.as_shell())
+        _print_plan(read(), after, as_json=as_json)
         return
-    note(f"starting {settings.base} with the adapters in {settings.registry}")
-    raise typer.Exit(Supervisor(launch, settings).run())
+    raise typer.Exit(_serve(read, after))
 
 
-def find_base(base: str) -> Path:
-    """Return the folder of a base model by name or path. Raises BaseModelNotFound."""
-    from adapters.errors import BaseModelNotFound
+def _print_plan(settings: ServingSettings, vllm_flags: Sequence[str], *, as_json: bool) -> None:
+    from serving.launch import find_base, plan
 
-    for folder in (Path(base).expanduser(), bases_root() / base):
-        if (folder / "config.json").is_file():
-            # Not resolve(): a link's own name is what the user calls the model.
-            return Path(os.path.abspath(folder))  # noqa: PTH100
-    raise BaseModelNotFound(
-        f"base model {base!r} is not on this machine; `dragoman base fetch {base}` gets it, or "
-        "give a folder with config.json, tokenizer.json and *.safetensors"
-    )
+    launch = plan(settings, find_base(settings.base), vllm_flags)
+    if as_json:
+        print_json({"command": launch.command, "environment": launch.environment})
+    else:
+        typer.echo(launch.as_shell())
+
+
+def _serve(read: Callable[[], ServingSettings], vllm_flags: Sequence[str]) -> int:
+    from serving.door.ledger import open_ledger
+    from serving.launch import find_base, plan
+    from serving.supervisor import Supervisor, notes_of
+
+    settings = read()
+    launch = plan(settings, find_base(settings.base), vllm_flags)
+    open_ledger(settings.usage, cache_root())  # before a minute's start shows that it cannot be
+    notes_of(settings)(f"starting {settings.base} with the adapters in {settings.registry}")
+    return Supervisor(launch, settings, read).run()

@@ -1,4 +1,4 @@
-"""vLLM's request queue, in the order of fairness between adapters.
+"""vLLM's request queue, in the order of fairness between callers, and between their adapters.
 
 The queue shows a request only while its adapter may run: in a slot that it holds, or in a free
 one. So vLLM's `schedule()` neither walks nor skips what cannot run. What is hidden still counts in
@@ -7,17 +7,20 @@ one. So vLLM's `schedule()` neither walks nor skips what cannot run. What is hid
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Iterator
-from itertools import count, islice
+from itertools import count
+from math import inf
 from typing import Any
 
-from serving.flow import Entry, Flow, Order
-from serving.front_desk import FrontDesk
+from serving.bills import adapter_of
+from serving.flow import Entry, Flow, Line, Order
+from serving.front_desk import NOBODY, FrontDesk
+from serving.lobby import Claim, Lobby
 from serving.slots import NO_SLOT
 
-# (resumed first, own priority, overdue first, class, served or waiting since, order)
-Rank = tuple[bool, float, bool, int, float, Order]
+# (resumed first, own priority, class, adapter's class, what the caller was served, overdue first,
+# what its adapter was served or since when it waits, order)
+Rank = tuple[bool, float, float, int, float, bool, float, Order]
 
 
 class FairQueue:
@@ -36,26 +39,23 @@ class FairQueue:
         """
         self._desk = desk
         self._by_priority = by_priority
-        self._is_awake = is_awake
         self._entries: dict[str, Entry] = {}
         self._flows: dict[int, Flow] = {}
-        # Flows without a slot; the heap says when each has waited too long, `_overdue` which have.
-        self._outside: dict[int, Flow] = {}
-        self._ages: list[tuple[float, int]] = []
-        self._overdue: dict[int, Flow] = {}
+        self._lobby = Lobby(is_awake)
         self._popped: dict[str, Entry] = {}
         self._chosen: Entry | None = None
+        self._due = NOBODY
         self._ticket = count(1)
         desk.open(self)
 
     # -- vLLM's interface
 
     def add_request(self, request: Any) -> None:
-        """Add a request behind those of its adapter."""
+        """Add a request behind those of its caller and adapter."""
         self._put(request, next(self._ticket))
 
     def prepend_request(self, request: Any) -> None:
-        """Put a request back, before those of its adapter."""
+        """Put a request back, before those of its caller and adapter."""
         self._put(request, -next(self._ticket))
 
     def prepend_requests(self, requests: Iterable[Any]) -> None:
@@ -109,27 +109,27 @@ class FairQueue:
         """Forget the last step; find out who has waited too long by now."""
         self._popped.clear()
         self._chosen = None
-        late = self._desk.now - self._desk.wait_s
-        while self._ages and self._ages[0][0] <= late:
-            _, key = heapq.heappop(self._ages)
-            flow = self._outside.get(key)
-            if flow is None or key in self._overdue:
-                continue
-            since = flow.waits_since()
-            if since <= late:
-                self._overdue[key] = flow
-            else:
-                heapq.heappush(self._ages, (since, key))
+        self._lobby.note_overdue(self._desk.now - self._desk.wait_s)
+
+    def flow(self, key: int) -> Flow | None:
+        """Return what waits for version `key`."""
+        return self._flows.get(key)
 
     def overdue(self, most: int) -> int:
         """Return how many adapters have waited too long for a slot, counting up to `most`."""
-        flows = (flow for flow in self._overdue.values() if self._could_run(flow))
-        return sum(1 for _ in islice(flows, most))
+        return self._lobby.overdue(most)
+
+    def claims(self, *, early: bool) -> Iterator[Claim]:
+        """Yield the claims to a slot, as `Lobby.claims` does."""
+        return self._lobby.claims(early=early)
+
+    def classes(self) -> set[int]:
+        """Return the classes that wait for a slot."""
+        return self._lobby.classes()
 
     def entered(self, key: int) -> None:
         """Take note that version `key` holds a slot now."""
-        flow = self._outside.pop(key, None)
-        self._overdue.pop(key, None)
+        flow = self._lobby.leave(key)
         if flow is not None:
             flow.let_in(self._desk.full_s)
         self._chosen = None
@@ -150,7 +150,7 @@ class FairQueue:
         """Return how many requests may not run for want of a slot."""
         if self._desk.slots.free:
             return 0
-        return sum(flow.size for flow in self._outside.values())
+        return sum(flow.size for flow in self._lobby.flows.values())
 
     # -- inside
 
@@ -166,21 +166,23 @@ class FairQueue:
         flow = entry.flow = self._flow_of(request)
         entry.mark = flow.kept_out_s(self._desk.full_s)
         flow.put(entry)
+        entry.bill.callers.wait(entry.bill.party)
         self._entries[request.request_id] = entry
         self._chosen = None
         if flow.size == 1 and flow.key != NO_SLOT and flow.key not in self._desk.slots.held:
             self._go_outside(flow)
 
     def _new_entry(self, request: Any) -> Entry:
-        return Entry(request, self._flow_of(request), (0.0, 0.0, 0), self._desk.clock())
+        bill = self._desk.bills.bill(request)
+        return Entry(request, bill, self._flow_of(request), (0.0, 0.0, 0), self._desk.clock())
 
     def _flow_of(self, request: Any) -> Flow:
         lora = request.lora_request
         key = lora.lora_int_id if lora else NO_SLOT
-        account = self._desk.shares.bill(request).account
         flow = self._flows.get(key)
         if flow is None:
-            flow = self._flows[key] = Flow(key, account)
+            adapter = adapter_of(lora.lora_name) if lora else ""
+            flow = self._flows[key] = Flow(key, adapter, by_priority=self._by_priority)
             if key in self._desk.slots.draining:
                 flow.keep_out(self._desk.full_s)
         return flow
@@ -190,28 +192,25 @@ class FairQueue:
         del self._entries[entry.request.request_id]
         entry.deferred_s += flow.kept_out_s(self._desk.full_s) - entry.mark
         flow.drop(entry)
+        entry.bill.callers.wait_no_more(entry.bill.party)
         self._chosen = None
         if not flow.size:
             del self._flows[flow.key]
-            self._outside.pop(flow.key, None)
-            self._overdue.pop(flow.key, None)
+            self._lobby.leave(flow.key)
 
     def _go_outside(self, flow: Flow) -> None:
-        self._outside[flow.key] = flow
+        self._lobby.enter(flow)
         flow.keep_out(self._desk.full_s)
-        heapq.heappush(self._ages, (flow.waits_since(), flow.key))
         self._chosen = None
-
-    def _could_run(self, flow: Flow) -> bool:
-        return any(self._is_awake(entry.request) for entry in flow.entries())
 
     def _choose(self) -> Entry:
         self._desk.settle()
         if self._chosen is None:
+            self._due = self._desk.due
             best = min(self._open_flows(), key=self._rank, default=None)
             if best is None:
                 raise IndexError("no request may run now")
-            self._chosen = best.head()
+            self._chosen = self._first(best).head()
         return self._chosen
 
     def _open_flows(self) -> Iterator[Flow]:
@@ -220,28 +219,46 @@ class FairQueue:
         for key in (NO_SLOT, *slots.held):
             flow = self._flows.get(key)
             # What was preempted belongs to the drain: it was admitted before.
-            if flow is not None and (key not in slots.draining or _resumes(flow)):
+            if flow is not None and (key not in slots.draining or flow.resumes()):
                 yield flow
         if slots.free:
-            yield from self._outside.values()
+            yield from self._lobby.flows.values()
         elif slots.keeps_a_slot:
-            yield from (flow for flow in self._outside.values() if slots.has_room(flow.account))
+            yield from (f for f in self._lobby.flows.values() if slots.has_room(f.adapter))
+
+    def _first(self, flow: Flow) -> Line:
+        return flow.first() if self._due is NOBODY else flow.first(self._due_in(flow))
+
+    def _due_in(self, flow: Flow) -> int | None:
+        """Return the class that goes first in a flow for once, since it was passed over."""
+        for_seat, for_slot = self._due
+        if flow.key not in self._lobby.flows:
+            return for_seat
+        if for_slot is not None and flow.key in self._lobby.late:
+            return for_slot
+        # A place in the batch, but not the slot that a better class waits for.
+        return for_seat if self._desk.is_best_outside(for_seat) else None
 
     def _rank(self, flow: Flow) -> Rank:
-        head, account = flow.head(), flow.account
-        overdue = flow.key in self._overdue
+        desk, due = self._desk, None if self._due is NOBODY else self._due_in(flow)
+        line = flow.first(due)
+        head, party, account = line.head(), line.bill.party, line.bill.account
+        is_late = flow.key in self._lobby.late
+        adapters_class = account.terms.priority
         # Classes are strict only up to the bounded wait.
-        late = overdue or flow.waits_since() <= self._desk.now - self._desk.wait_s
+        if adapters_class != desk.bills.first_class and (is_late or self._has_waited(flow)):
+            adapters_class = desk.bills.first_class
         return (
-            not _resumes(flow),
+            not head.resumes,
             head.order[0],
-            not overdue,
-            self._desk.shares.best_class if late else account.terms.priority,
+            -inf if party.priority == due else party.priority,
+            adapters_class,
+            party.served,
+            not is_late,
             # Among those that waited too long the longest wait decides, else what is deserved.
-            flow.waits_since() if overdue else account.served,
+            flow.waits_since() if is_late else account.served,
             head.order,
         )
 
-
-def _resumes(flow: Flow) -> bool:
-    return bool(flow.head().request.num_preemptions)
+    def _has_waited(self, flow: Flow) -> bool:
+        return flow.waits_since() <= self._desk.now - self._desk.wait_s

@@ -1,4 +1,4 @@
-"""What each adapter has been served, against what it is entitled to, in tokens.
+"""What each adapter of one caller has been served, against what it is entitled to, in tokens.
 
 Start-time fair queueing with the virtual clock of an ideal, fluid server (Goyal, Vin, Cheng 1996;
 Parekh, Gallager 1993): an account's `served` grows by tokens / weight, the clock by tokens / the
@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from operator import attrgetter
+from typing import Final
 
-# Accounts of absent adapters that are still in debt are kept up to this many.
-_MOST_ABSENT: Final = 4096
+# Accounts of the absent that are still in debt are kept up to this many.
+MOST_ABSENT: Final = 4096
 # Until an adapter has finished requests, its answers are taken to be this long, in tokens.
 _FIRST_GUESS: Final = 64.0
 _LEARNING: Final = 0.2
+
+served_of = attrgetter("served")
 
 
 @dataclass(frozen=True)
@@ -38,100 +41,52 @@ class Account:
     answer_tokens: float = _FIRST_GUESS
 
 
-@dataclass(slots=True, eq=False)
-class Bill:
-    """One request: what was charged for it so far, in tokens; None until it first ran."""
-
-    account: Account
-    charged: float | None = None
-    deferred_s: float = 0.0
-
-
-class Shares:
-    """The accounts, the bills of unfinished requests, and the virtual clock."""
+class FairShare:
+    """The accounts of one caller's adapters, and their virtual clock."""
 
     def __init__(self, terms: Mapping[str, Terms]) -> None:
-        self.best_class = min((each.priority for each in terms.values()), default=0)
-        self.best_class = min(self.best_class, Terms().priority)
+        self.accounts: dict[str, Account] = {}
         self._terms = terms
-        self._accounts: dict[str, Account] = {}
-        self._bills: dict[str, Bill] = {}
         self._weight = 0.0
         self._clock = 0.0
 
-    def bill(self, request: Any) -> Bill:
-        """Return the request's bill; opens one when the request is new."""
-        bill = self._bills.get(request.request_id)
-        if bill is None:
-            lora = request.lora_request
-            bill = Bill(self._enter(adapter_of(lora.lora_name) if lora else ""))
-            self._bills[request.request_id] = bill
-        return bill
-
-    def admit(self, request: Any) -> None:
-        """Charge a request that begins to run, or goes on: its tokens and the expected answer.
-
-        Expected, since a batch of free places would otherwise all go to one adapter before the
-        first token is counted; `finish` corrects it.
-        """
-        bill = self.bill(request)
-        to_come = max(0, request.max_tokens - request.num_output_tokens)
-        expected = request.num_tokens + min(to_come, bill.account.answer_tokens)
-        charged = bill.charged or 0.0
-        bill.charged = max(charged, expected)
-        self._charge(bill.account, bill.charged - charged)
-
-    def finish(self, request: Any) -> Bill | None:
-        """Close the bill: charge what the request really took. None where there was no bill."""
-        bill = self._bills.pop(request.request_id, None)
-        if bill is None:
-            return None
-        account = bill.account
-        if bill.charged is not None:
-            self._charge(account, request.num_tokens - bill.charged)
-            account.answer_tokens += _LEARNING * (request.num_output_tokens - account.answer_tokens)
-        self._leave(account)
-        return bill
-
-    def _charge(self, account: Account, tokens: float) -> None:
-        account.served += tokens / account.terms.weight
-        self._clock += tokens / self._weight
-
-    def _enter(self, adapter: str) -> Account:
-        account = self._accounts.get(adapter)
+    def enter(self, adapter: str) -> Account:
+        """Return the account of an adapter that one more request asks for."""
+        account = self.accounts.get(adapter)
         if account is None:
             terms = self._terms.get(adapter, Terms())
-            account = self._accounts[adapter] = Account(adapter, terms, served=self._clock)
+            account = self.accounts[adapter] = Account(adapter, terms, served=self._clock)
         if not account.present:
             account.served = max(account.served, self._clock)
             self._weight += account.terms.weight
         account.present += 1
         return account
 
-    def _leave(self, account: Account) -> None:
+    def charge(self, account: Account, tokens: float) -> None:
+        """Charge an adapter that is present; less than 0 gives back."""
+        account.served += tokens / account.terms.weight
+        self._clock += tokens / self._weight
+
+    def learn(self, account: Account, answer_tokens: int) -> None:
+        """Take in how long an answer was."""
+        account.answer_tokens += _LEARNING * (answer_tokens - account.answer_tokens)
+
+    def leave(self, account: Account, *, is_last: bool) -> None:
+        """Take note that a request is finished; `is_last` if the caller has no other."""
         account.present -= 1
         if account.present:
             return
         self._weight -= account.terms.weight
-        if not self._bills:
+        if is_last:
             # The end of a busy period: nobody is owed anything, and rounding ends here, too.
-            self._accounts.clear()
+            self.accounts.clear()
             self._weight = self._clock = 0.0
         elif account.served <= self._clock:
-            del self._accounts[account.adapter]
-        elif len(self._accounts) > _MOST_ABSENT:
+            del self.accounts[account.adapter]
+        elif len(self.accounts) > MOST_ABSENT:
             self._forget_absent()
 
     def _forget_absent(self) -> None:
-        debtors = sorted((a for a in self._accounts.values() if not a.present), key=_served)
+        debtors = sorted((a for a in self.accounts.values() if not a.present), key=served_of)
         for account in debtors[: len(debtors) // 2 + 1]:
-            del self._accounts[account.adapter]
-
-
-def adapter_of(name: str) -> str:
-    """Return the adapter id in an engine's name, `id@digest12`."""
-    return name.partition("@")[0]
-
-
-def _served(account: Account) -> float:
-    return account.served
+            del self.accounts[account.adapter]

@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from adapters.errors import DragomanError, EngineDead, RequestInvalid, Unavailable
+from adapters.errors import (
+    AdminOnly,
+    AllowanceUsed,
+    DeadlineExceeded,
+    DragomanError,
+    EngineDead,
+    KeyInvalid,
+    QuotaExceeded,
+    RequestInvalid,
+    Unavailable,
+)
+from serving.door.keyring import speaks_deepl
+from serving.door.record import ERROR
 
 # Another replica can answer at once; alone, a restart takes longer than a client should wait.
-_RETRY_AFTER_S = "2"
+_RETRY_AFTER_S: Final = 2.0
+# What DeepL's own service answers, and its clients understand: any other is "unexpected status".
+_DEEPL_STATUS: Final[Mapping[type[DragomanError], int]] = {KeyInvalid: 403, QuotaExceeded: 456}
 _TYPES = {
+    401: "AuthenticationError",
+    403: "PermissionDeniedError",
     404: "NotFoundError",
+    408: "RequestTimeoutError",
     409: "ConflictError",
+    413: "RequestTooLargeError",
     422: "UnprocessableEntityError",
+    429: "RateLimitError",
+    431: "RequestTooLargeError",
     503: "ServiceUnavailableError",
+    504: "TimeoutError",
 }
+_NO_PARAMETER: Final = (
+    RequestInvalid,
+    Unavailable,
+    KeyInvalid,
+    AdminOnly,
+    AllowanceUsed,
+    DeadlineExceeded,
+)
 
 
 def error_body(error: DragomanError) -> dict[str, Any]:
@@ -25,7 +55,7 @@ def error_body(error: DragomanError) -> dict[str, Any]:
 
     What goes wrong on the way to a version is about `model`, the rest about no one parameter.
     """
-    param = None if isinstance(error, (RequestInvalid, Unavailable)) else "model"
+    param = None if isinstance(error, _NO_PARAMETER) else "model"
     return {
         "error": {
             "message": str(error),
@@ -36,23 +66,49 @@ def error_body(error: DragomanError) -> dict[str, Any]:
     }
 
 
-async def answer_dragoman_error(_: Request, error: Exception) -> JSONResponse:
+async def answer_dragoman_error(request: Request, error: Exception) -> JSONResponse:
     """Return the answer to a request that raised a DragomanError."""
     if not isinstance(error, DragomanError):
         raise error
-    return error_answer(error)
+    note_error(request.scope, error)
+    return error_answer(error, deepl=speaks_deepl(request.scope))
 
 
-async def answer_engine_dead(_: Request, __: Exception) -> JSONResponse:
+async def answer_engine_dead(request: Request, __: Exception) -> JSONResponse:
     """Return the answer to a request that met the engine's death in vLLM's own code."""
+    note_error(request.scope, EngineDead())
     return error_answer(EngineDead())
 
 
-def error_answer(error: DragomanError, beside: Mapping[str, Any] | None = None) -> JSONResponse:
+def note_error(scope: Any, error: DragomanError) -> None:
+    """Say at the edge why a request failed, for the log."""
+    scope.setdefault("state", {})[ERROR] = error.code
+
+
+def error_answer(
+    error: DragomanError, beside: Mapping[str, Any] | None = None, *, deepl: bool = False
+) -> JSONResponse:
     """Return the answer that says `error`, and the fields `beside` it."""
-    headers = {"Retry-After": _RETRY_AFTER_S} if isinstance(error, Unavailable) else None
     body = {**(beside or {}), **error_body(error)}
-    return JSONResponse(body, status_code=error.http_status, headers=headers)
+    status = _DEEPL_STATUS.get(type(error), error.http_status) if deepl else error.http_status
+    if deepl:
+        body["message"] = str(error)  # where DeepL's clients look
+    return JSONResponse(body, status_code=status, headers=_headers(error))
+
+
+def _headers(error: DragomanError) -> dict[str, str]:
+    if isinstance(error, KeyInvalid):
+        return {"WWW-Authenticate": "Bearer"}
+    seconds = getattr(error, "retry_after_s", None)
+    if seconds is None:
+        seconds = _RETRY_AFTER_S if isinstance(error, Unavailable) else None
+    if seconds is None:
+        return {}
+    # Whole seconds in the standard's header; OpenAI's clients look for the finer one first.
+    return {
+        "Retry-After": str(max(1, math.ceil(seconds))),
+        "Retry-After-Ms": str(max(1, math.ceil(seconds * 1000))),
+    }
 
 
 def plain_error(status: int, code: str, message: str) -> JSONResponse:

@@ -11,8 +11,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
+from adapters.errors import BaseModelNotFound, SettingsInvalid
+from adapters.locations import bases_root
 from adapters.preload import preload_env
+from serving.door.log import log_flags
 from serving.settings import HANDOVER, ServingSettings
+from serving.settings_rules import open_address
 from serving.vllm_compat import is_cpu_build, server_command
 
 # As in pyproject.toml's entry points. Naming any filters all groups, so every one is named.
@@ -54,9 +58,12 @@ def plan(
     """Return the launch of a server on the base model in folder `base`.
 
     vllm_flags come last, so that they win over ours; variables that are already set win, too, and
-    LD_PRELOAD and VLLM_PLUGINS are added to.
+    LD_PRELOAD and VLLM_PLUGINS are added to. Raises SettingsInvalid if a flag opens the server to
+    others, and nobody needs a key.
     """
     environment = os.environ if environment is None else environment
+    if message := open_address(host_of(settings, vllm_flags), settings):
+        raise SettingsInvalid(f"--host: {message}")
     flags = {
         "--model": str(base),
         "--served-model-name": base.name,
@@ -71,12 +78,12 @@ def plan(
         "--worker-extension-cls": "serving.worker.WorkerExtension",
         "--scheduler-cls": "serving.scheduler.FairScheduler",
     }
-    ours = {HANDOVER: settings.model_dump_json(), "VLLM_PLUGINS": _plugins(environment)}
-    count = _last(vllm_flags, "--api-server-count", "-asc") or ""
+    ours = {HANDOVER: settings.handover(), "VLLM_PLUGINS": _plugins(environment)}
+    count = flag_of_vllm(vllm_flags, "--api-server-count", "-asc") or ""
     server = server_command(api_processes=int(count) if count.isdecimal() else 1)
     command = [sys.executable, *server, "--enable-lora"]
     command += [part for flag in flags.items() for part in flag]
-    command += vllm_flags
+    command += [*log_flags(settings), *vllm_flags]
     defaults = {
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
@@ -90,7 +97,7 @@ def plan(
     return Launch(
         command=tuple(command),
         environment={**{k: v for k, v in defaults.items() if k not in environment}, **ours},
-        url=_url(settings, vllm_flags),
+        url=url_of(settings, vllm_flags),
     )
 
 
@@ -100,24 +107,49 @@ def _plugins(environment: Mapping[str, str]) -> str:
     return ",".join(dict.fromkeys([*PLUGINS, *filter(None, named)]))
 
 
-def _url(settings: ServingSettings, vllm_flags: Sequence[str]) -> str:
+def find_base(base: str) -> Path:
+    """Return the folder of a base model by name or path. Raises BaseModelNotFound."""
+    for folder in (Path(base).expanduser(), bases_root() / base):
+        if (folder / "config.json").is_file():
+            # Not resolve(): a link's own name is what the user calls the model.
+            return Path(os.path.abspath(folder))  # noqa: PTH100
+    raise BaseModelNotFound(
+        f"base model {base!r} is not on this machine; `dragoman base fetch {base}` gets it, or "
+        "give a folder with config.json, tokenizer.json and *.safetensors"
+    )
+
+
+def host_of(settings: ServingSettings, vllm_flags: Sequence[str] = ()) -> str:
+    """Return the address that vLLM will listen on."""
+    host = flag_of_vllm(vllm_flags, "--host")
+    return settings.host if host is None else host
+
+
+def url_of(settings: ServingSettings, vllm_flags: Sequence[str] = ()) -> str:
     """Return where the server will answer, by the same rule as vLLM: the last flag wins."""
-    host = _last(vllm_flags, "--host") or settings.host
-    port = _last(vllm_flags, "--port") or str(settings.port)
-    scheme = "https" if _last(vllm_flags, "--ssl-certfile") else "http"
+    host = host_of(settings, vllm_flags)
+    port = flag_of_vllm(vllm_flags, "--port") or str(settings.port)
+    scheme = "https" if flag_of_vllm(vllm_flags, "--ssl-certfile") else "http"
     # An address that stands for all of the machine's is none to connect to.
     reached = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"{scheme}://{f'[{reached}]' if ':' in reached else reached}:{port}"
 
 
-def _last(flags: Sequence[str], *names: str) -> str | None:
+def flag_of_vllm(flags: Sequence[str], *names: str) -> str | None:
+    """Return the value that vLLM takes for a flag with these names, None if it is not given."""
     found = None
     for flag, following in zip_longest(flags, flags[1:]):
         given, equals, value = flag.partition("=")
-        # vLLM takes --ssl_certfile for --ssl-certfile.
-        if given.replace("_", "-") in names:
+        if any(_is_flag(given.replace("_", "-"), name) for name in names):
             found = value if equals else following
     return found
+
+
+def _is_flag(given: str, name: str) -> bool:
+    """Return whether vLLM takes `given` for `name`: --ssl-certf and --ssl_certfile are one flag."""
+    # Of a beginning that several flags share it says so, and ends; --h is --help.
+    is_beginning = len(given) > len("--h") and given.startswith("--") and name.startswith(given)
+    return given == name or is_beginning
 
 
 def _cpu_tuning() -> dict[str, str]:

@@ -79,6 +79,17 @@ class Metrics:
         self.waiting_for_slots = self._gauge(
             "lora_waiting", "Requests that wait for a slot of their adapter."
         )
+        self.shed = Counter(
+            "dragoman_shed",
+            "Requests that the door refused, by why: the error's code.",
+            ("reason",),
+            registry=registry,
+        )
+        # Shown from the start: a rate does not see the step from nothing to 1.
+        self.shed.labels("overloaded")
+        self.backlog = self._gauge(
+            "backlog_seconds", "How long the work that was let in will take, as forecast."
+        )
         self.saturation = self._gauge(
             "saturation", "Demand over capacity: 0 idle, 1 full, above 1 with a queue."
         )

@@ -10,7 +10,10 @@ from typing import Any, Final
 from adapters.errors import Draining, EngineDead
 from adapters.ids import AdapterId
 from serving import deferral
+from serving.door import admitted
+from serving.door.used import Used
 from serving.metrics import Metrics
+from serving.turn import Turn, attach
 
 BASE_LABELS: Final = ("base", "")
 _OUTCOMES: Final = {"stop": "ok", "length": "length", "abort": "aborted", "error": "error"}
@@ -46,6 +49,9 @@ class ObservedEngine:
         self, prompt: Any, sampling_params: Any, request_id: str, **options: Any
     ) -> AsyncGenerator[Any, None]:
         """Yield what the engine yields, as `observe` does."""
+        at_hand = admitted.current.get()
+        if at_hand is not None:
+            attach(sampling_params, Turn.of(at_hand.caller))
         outputs = self.unobserved.generate(prompt, sampling_params, request_id, **options)
         return self.observe(outputs, options.get("lora_request"))
 
@@ -56,7 +62,9 @@ class ObservedEngine:
 
         Raises EngineDead, or Draining for what the engine gave up at the server's end.
         """
-        tally = _Tally(self._labels(lora_request), self._metrics)
+        at_hand = admitted.current.get()
+        used = at_hand.used if at_hand is not None else Used()
+        tally = _Tally(self._labels(lora_request), self._metrics, used)
         try:
             # Closed with us, so that a client who hangs up frees the engine at once.
             async with aclosing(outputs):
@@ -82,11 +90,13 @@ class ObservedEngine:
 class _Tally:
     """One request: tokens so far, and how it ended."""
 
-    def __init__(self, labels: tuple[str, str], metrics: Metrics) -> None:
+    def __init__(self, labels: tuple[str, str], metrics: Metrics, used: Used) -> None:
+        """Add to `used`, which may be that of several prompts of one request."""
         # A client that hangs up closes the generator before the request is finished.
         self.outcome = "aborted"
         self._labels = labels
         self._metrics = metrics
+        self._used = used
         self._endings: set[str] = set()
         self._started = time.perf_counter()
         self._prompt_tokens = 0
@@ -104,12 +114,14 @@ class _Tally:
             self._metrics.deferred.labels(*self._labels).observe(deferred_s)
         if not self._prompt_tokens:
             self._prompt_tokens = len(output.prompt_token_ids or ())
+            self._used.prompt_tokens += self._prompt_tokens
         new = 0
         for choice in output.outputs:
             new += len(choice.token_ids)
             if choice.finish_reason:
                 self._endings.add(_OUTCOMES.get(choice.finish_reason, "error"))
         self._completion_tokens += new
+        self._used.completion_tokens += new
         self._stats = stats = output.metrics or self._stats
         self._single = self._single and len(output.outputs) == 1 and not output.outputs[0].index
         if stats is not None and self._single:
@@ -142,8 +154,11 @@ class _Tally:
         stats = self._stats
         if stats is None or not stats.first_token_ts:
             return
-        metrics.queue.labels(*labels).observe(max(0.0, stats.scheduled_ts - stats.queued_ts))
+        queue_s = max(0.0, stats.scheduled_ts - stats.queued_ts)
+        metrics.queue.labels(*labels).observe(queue_s)
         metrics.first_token.labels(*labels).observe(stats.first_token_latency)
+        if self._used.first_token_s is None:
+            self._used.queue_s, self._used.first_token_s = queue_s, stats.first_token_latency
 
 
 def labels_of(adapter_id: AdapterId, version: int) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -250,10 +250,16 @@ class Resolver:
         )
 
     def _not_found(self, model: str) -> AdapterNotFound:
-        known = [self._base.served_name, *map(str, self._registry.ids())]
-        shown = model[:_SHOWN]
-        nearest = get_close_matches(shown, known, n=_NEAREST, cutoff=0.4) or known[:_NEAREST]
-        return AdapterNotFound(f"model {shown!r} does not exist; nearest: {', '.join(nearest)}")
+        return not_found(model, [self._base.served_name, *map(str, self._registry.ids())])
+
+
+def not_found(model: str, known: Sequence[str]) -> AdapterNotFound:
+    """Return what is said of a model that does not exist, where those of `known` do."""
+    shown = model[:_SHOWN]
+    nearest = get_close_matches(shown, known, n=_NEAREST, cutoff=0.4) or known[:_NEAREST]
+    return AdapterNotFound(
+        f"model {shown!r} does not exist; nearest: {', '.join(nearest) or 'none'}"
+    )
 
 
 def lora_int_id(published: Published) -> int:

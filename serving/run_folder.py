@@ -14,6 +14,7 @@ from typing import Final
 
 VARIABLE: Final = "DRAGOMAN_RUN_FOLDER"
 _DRAIN: Final = "drain"
+_PRIVATE: Final = 0o600
 
 
 class RunFolder:
@@ -45,6 +46,20 @@ class RunFolder:
         with suppress(OSError):
             return self.last_used_file.read_bytes()
         return b""
+
+    @property
+    def door_file(self) -> Path:
+        """Where serving.door.settings stand."""
+        return self.folder / "door.json"
+
+    def write_door(self, text: str) -> None:
+        """Replace them at once: a reader sees the old text or this one. Raises OSError."""
+        draft = self.folder / "door.json.new"
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        draft.replace(self.door_file)
 
     def remove(self) -> None:
         """Remove it."""

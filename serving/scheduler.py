@@ -1,4 +1,4 @@
-"""The engine's scheduler: vLLM's own, with queues that are fair between adapters.
+"""The engine's scheduler: vLLM's own, with queues that are fair between callers and adapters.
 
 vLLM builds it in the engine's process, from `--scheduler-cls`. `schedule()` is vLLM's; what is
 ours is the order in which it sees waiting requests, and which of them it sees at all.
@@ -11,8 +11,9 @@ from typing import Any, cast
 
 from adapters.errors import StartRefused
 from serving import deferral, markers
+from serving.bills import Bills
 from serving.fair_queue import FairQueue
-from serving.fair_share import Shares, Terms
+from serving.fair_share import Terms
 from serving.front_desk import FrontDesk
 from serving.settings import ServingSettings, handed_over
 from serving.slots import Slots
@@ -80,7 +81,7 @@ def open_desk(settings: ServingSettings | None, slots: int) -> FrontDesk:
         )
     terms = {name: Terms(wish.weight, wish.priority) for name, wish in adapters.items()}
     return FrontDesk(
-        Shares(terms),
+        Bills(terms),
         Slots(slots, pinned),
         wait_s=settings.fair_wait_s if settings else 2.0,
         is_running=is_running,

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from difflib import get_close_matches
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator
 
 from adapters.errors import InvalidId, SettingsInvalid
 from adapters.ids import AdapterId
 from adapters.locations import default_registry
+from adapters.strict.document import Document, Fault, line_of
+from adapters.strict.faults import faults_of
+from adapters.strict.section import Section
+from serving.door.key import Key
+from serving.door.limits import Limits
+from serving.door.settings import DoorSettings
+from serving.settings_rules import broken_rules
+from serving.settings_sources import gathered
 from serving.vllm_compat import supported_max_ranks
 
 # The launcher hands the settings to the plugins inside vLLM's processes through this variable.
 HANDOVER: Final = "DRAGOMAN_SERVING"
 MAX_RANKS: Final = supported_max_ranks()
-_EXAMPLE: Final = '{"k8s-en-zh": {"weight": 2, "pinned": true}}'
+# The door reads them from a file of the run folder: a process's environment is easily seen.
+DOOR_NAMES: Final = frozenset(DoorSettings.model_fields)
+# What SIGHUP changes in a server that runs.
+RELOADED: Final = frozenset({"keys", "limits", "metrics_open"})
+_STORES: Final = frozenset({"sqlite", "postgres", "postgresql"})
+_NO_BASE: Final = "-"
 
 
-class AdapterWish(BaseModel):
+class AdapterWish(Section):
     """What one adapter id may ask of the engine, all of its versions together."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     weight: float = Field(
         default=1.0, gt=0, le=1e6, description="Share of tokens, relative to the others' 1."
@@ -42,14 +44,16 @@ class AdapterWish(BaseModel):
     pinned: bool = Field(default=False, description="Keep a slot for it, even while idle.")
 
 
-class ServingSettings(BaseModel):
+class ServingSettings(Section):
     """Everything that `dragoman serve` decides; the rest are vLLM's own flags, after `--`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    base: str = Field(description="Base model: a name of `dragoman base list`, or a folder.")
+    base: str = Field(
+        min_length=1, description="Base model: a name of `dragoman base list`, or a folder."
+    )
     registry: Path = Field(
-        default_factory=default_registry, description="Folder of published adapters."
+        default_factory=default_registry,
+        strict=False,
+        description="Folder of published adapters; `registry` in the cache folder, if not given.",
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on.")
@@ -67,8 +71,7 @@ class ServingSettings(BaseModel):
         "Raise it where the engine quantizes the base and training did not.",
     )
     adapters: dict[str, AdapterWish] = Field(
-        default_factory=dict,
-        description="Adapter id to its weight, priority and pinned; as JSON in the variable.",
+        default_factory=dict, description="Adapter id to its weight, priority and pinned."
     )
     fair_wait_s: float = Field(
         default=2.0,
@@ -76,6 +79,29 @@ class ServingSettings(BaseModel):
         le=3600,
         description="How long an adapter waits before a slot is drained for it, in seconds.",
     )
+    # Of those with repr=False no fault shows what was found: it may be a key or a password.
+    keys: tuple[Key, ...] = Field(
+        default=(),
+        strict=False,
+        repr=False,
+        description="Who may call; with none, only this machine may (or see trust_network).",
+    )
+    trust_network: bool = Field(
+        default=False,
+        description="Answer without keys on an address that others reach: something in front of "
+        "the server says who may.",
+    )
+    metrics_open: bool = Field(
+        default=False, description="With keys: let /metrics be read without an admin key."
+    )
+    limits: Limits = Field(default_factory=Limits, description="Bounds of every request.")
+    usage: str = Field(
+        default="",
+        repr=False,
+        description="Where usage per key is kept: a file for SQLite, or a postgresql:// URL; "
+        "usage.sqlite in the cache folder, if not given.",
+    )
+    log: Literal["text", "json"] = Field(default="text", description="Format of the log.")
     start_timeout_s: float = Field(default=900.0, gt=0, description="Longest start, in seconds.")
     shutdown_timeout_s: int = Field(
         default=30, ge=0, description="How long running requests may finish, in seconds."
@@ -85,17 +111,8 @@ class ServingSettings(BaseModel):
     @classmethod
     def _known_rank(cls, rank: int) -> int:
         if rank not in MAX_RANKS:
-            raise ValueError(f"vLLM takes one of {MAX_RANKS}")
+            raise ValueError(f"found {rank}, vLLM takes one of {MAX_RANKS}")
         return rank
-
-    @field_validator("adapters", mode="before")
-    @classmethod
-    def _as_mapping(cls, adapters: Any) -> Any:
-        # A variable can only hold text.
-        try:
-            return json.loads(adapters) if isinstance(adapters, str) else adapters
-        except json.JSONDecodeError as error:
-            raise ValueError(f"expected JSON such as {_EXAMPLE}: {error}") from error
 
     @field_validator("adapters")
     @classmethod
@@ -107,20 +124,48 @@ class ServingSettings(BaseModel):
                 raise ValueError(str(error)) from error
         return adapters
 
-    @model_validator(mode="after")
-    def _room_beside_pins(self) -> Self:
-        pinned = sorted(name for name, wish in self.adapters.items() if wish.pinned)
-        if pinned and len(pinned) >= self.max_loras:
-            raise ValueError(
-                f"{len(pinned)} pinned and max_loras {self.max_loras} leave no slot to the "
-                f"others; raise max_loras, or pin fewer than {', '.join(pinned)}"
-            )
-        return self
-
     @field_validator("registry")
     @classmethod
     def _absolute(cls, registry: Path) -> Path:
         return registry.expanduser().absolute()
+
+    @field_validator("usage")
+    @classmethod
+    def _known_store(cls, usage: str) -> str:
+        scheme, found, _ = usage.partition("://")
+        if found and scheme not in _STORES:
+            # The rest is not shown: it may hold a password.
+            raise ValueError(
+                f"found a {scheme[:20]}:// URL, expected a file or postgresql://user@host/database"
+            )
+        return usage
+
+    @property
+    def door(self) -> DoorSettings:
+        """What the door needs of them."""
+        return DoorSettings(**{name: getattr(self, name) for name in DOOR_NAMES})
+
+    def handover(self) -> str:
+        """Return them as the value of HANDOVER, without what is the door's."""
+        return self.model_dump_json(exclude=set(DOOR_NAMES))
+
+    def with_reloaded(self, newest: ServingSettings) -> Self:
+        """Return these with what a reload changes taken from `newest`."""
+        return self.model_copy(update={name: getattr(newest, name) for name in RELOADED})
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the sources say: every fault, and settings in which defaults stand for what is wrong."""
+
+    settings: ServingSettings
+    faults: tuple[Fault, ...]
+    doubtful: frozenset[str]  # the settings that are wrong, or not given and needed
+    document: Document
+
+    def broken(self) -> SettingsInvalid:
+        """Return the error that lists all faults."""
+        return SettingsInvalid("\n".join(map(str, self.faults)))
 
 
 def load_settings(
@@ -133,54 +178,52 @@ def load_settings(
 
     Raises SettingsInvalid with every fault at once.
     """
+    reading = read_settings(flags, config=config, environment=environment)
+    if reading.faults:
+        raise reading.broken()
+    return reading.settings
+
+
+def read_settings(
+    flags: Mapping[str, Any],
+    *,
+    config: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Reading:
+    """Return what the sources of load_settings say; nothing is raised."""
     environment = os.environ if environment is None else environment
-    variables = {name: f"DRAGOMAN_{name.upper()}" for name in ServingSettings.model_fields}
-    layers = (
-        {name: (str(config), value) for name, value in _read_yaml(config).items()},
-        # Set to nothing means not set, as compose files and charts write it.
-        {n: (v, environment[v]) for n, v in variables.items() if environment.get(v)},
-        {n: (f"--{n.replace('_', '-')}", v) for n, v in flags.items() if v is not None},
-    )
-    given = {name: said for layer in layers for name, said in layer.items()}
+    document = gathered(ServingSettings, flags, config=config, environment=environment)
+    missing = "base" not in document.values
+    document.values.setdefault("base", _NO_BASE)
+    _, faults = faults_of(ServingSettings, document)
+    if missing:
+        hint = "use --base, DRAGOMAN_BASE or a line in serving.yaml"
+        faults.append(Fault("base", f"not given; {hint}"))
+    settings, doubtful = _sound(document.values)
+    doubtful |= {"base"} if missing else set()
+    faults += [
+        Fault(document.place_of(rule.path), rule.message)
+        for rule in broken_rules(settings)
+        if not rule.names & doubtful
+    ]
+    ordered = tuple(sorted(faults, key=line_of))
+    return Reading(settings, ordered, doubtful, document)
+
+
+def _sound(values: Mapping[str, Any]) -> tuple[ServingSettings, frozenset[str]]:
+    """Return the settings without the faulty ones, and the names of those."""
     try:
-        return ServingSettings.model_validate({name: value for name, (_, value) in given.items()})
+        return ServingSettings.model_validate(values), frozenset()
     except ValidationError as error:
-        faults = [_fault(fault, given) for fault in error.errors(include_url=False)]
-        raise SettingsInvalid("; ".join(faults)) from error
-
-
-def _fault(fault: Any, given: Mapping[str, tuple[str, Any]]) -> str:
-    """Return one fault: where the value was given, what is wrong, what to write instead."""
-    if not fault["loc"]:
-        return str(fault["msg"])
-    name = str(fault["loc"][0])
-    if fault["type"] == "missing":
-        return f"{name}: not given; use --{name}, DRAGOMAN_{name.upper()} or a line in serving.yaml"
-    origin, value = given[name]
-    if len(fault["loc"]) > 1:
-        place = ".".join(map(str, fault["loc"]))
-        return f"{origin}: {place}: {fault['msg']} (found {fault['input']!r})"
-    if fault["type"] == "extra_forbidden":
-        known = sorted(ServingSettings.model_fields)
-        nearest = get_close_matches(name, known, n=1)
-        hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}"
-        return f"{origin}: {name}: no such setting; {hint}"
-    return f"{origin}: {name}: {fault['msg']} (found {value!r})"
+        faulty = frozenset(str(detail["loc"][0]) for detail in error.errors())
+    rest = {name: value for name, value in values.items() if name not in faulty}
+    return ServingSettings.model_validate({"base": _NO_BASE, **rest}), faulty
 
 
 def handed_over(environment: Mapping[str, str] | None = None) -> ServingSettings | None:
-    """Return the settings inside a vLLM process that the launcher started, elsewhere None."""
+    """Return the settings inside a vLLM process that the launcher started, elsewhere None.
+
+    The door's are not among them: serving.door.settings.DoorFile has those.
+    """
     text = (os.environ if environment is None else environment).get(HANDOVER)
-    return ServingSettings(**json.loads(text)) if text else None
-
-
-def _read_yaml(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingsInvalid(f"{path}: cannot be read: {error}") from error
-    if not isinstance(body, dict):
-        raise SettingsInvalid(f"{path}: expected `name: value` lines, found {type(body).__name__}")
-    return {str(name): value for name, value in body.items()}
+    return ServingSettings.model_validate_json(text) if text else None

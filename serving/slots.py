@@ -8,11 +8,13 @@ room for what a step needs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from math import inf
+from typing import Final, NamedTuple
 
 from serving.fair_share import Account
+from serving.lobby import Claim
 
 # The base model runs without a slot.
 NO_SLOT: Final = 0
@@ -22,12 +24,26 @@ _FIRST_GUESS_S: Final = 1.0
 _LEARNING: Final = 0.3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Holding:
-    """One slot in use, and since when, in seconds."""
+    """One slot in use: the account of one of its users, and since when, in seconds."""
 
     account: Account
     since: float
+
+
+class Standing(NamedTuple):
+    """How much a holder deserves its slot; a smaller one deserves more.
+
+    Of the first of its users: the class, the adapter's class, what the caller and its adapter have
+    been served. `owed` is what the first that waits here was served: only who waits is owed a slot.
+    """
+
+    priority: int
+    adapter_class: int
+    caller_served: float
+    adapter_served: float
+    owed: float = inf
 
 
 class Slots:
@@ -54,9 +70,9 @@ class Slots:
         """Whether a pinned adapter that does not run has a slot kept for it."""
         return self._idle_pins > 0
 
-    def has_room(self, account: Account) -> bool:
+    def has_room(self, adapter: str) -> bool:
         """Return whether an adapter without a slot could have one now."""
-        return self.free > 0 or self._waits_for(account)
+        return self.free > 0 or self._waits_for(adapter)
 
     def full_s(self, now: float) -> float:
         """Return for how long all slots have been taken, since the start."""
@@ -74,7 +90,13 @@ class Slots:
     def recount(self, running: Mapping[int, Account], *, now: float) -> list[int]:
         """Take in which versions run; return those that gave their slot back since."""
         self._note_time(now)
-        left = [key for key in self.held if key not in running]
+        left = []
+        for key, holding in self.held.items():
+            account = running.get(key)
+            if account is None:
+                left.append(key)
+            else:
+                holding.account = account
         for key in left:
             del self.held[key]
             if key in self.draining:
@@ -83,39 +105,59 @@ class Slots:
         self._count_pins()
         return left
 
-    def plan(self, overdue: int, *, now: float, wait_s: float) -> None:
-        """Choose whom to admit no more, so that `overdue` waiting adapters find a slot.
+    def plan(
+        self,
+        claims: Sequence[Claim],
+        standings: Callable[[], Mapping[int, Standing]],
+        *,
+        now: float,
+        wait_s: float,
+    ) -> None:
+        """Choose whom to admit no more, so that the claims find a slot, the first ones first.
 
         The least deserving go first, once they had their quantum: an adapter that came in is worth
         one and a half drains, or half of the batch would be empty. It is no longer than the
         bounded wait, which would be none otherwise.
         """
-        quantum_s = min(wait_s, _QUANTUM_DRAINS * self._drain_s)
-        wanted = max(0, overdue - self.free)
-        victims = sorted(self._evictable(), key=self._least_deserving_first)
-        chosen = [key for key in victims if key in self.draining][:wanted]
-        fresh = [key for key in victims if key not in self.draining]
-        chosen += [key for key in fresh if now - self.held[key].since >= quantum_s][
-            : wanted - len(chosen)
-        ]
+        chosen: list[int] = []
+        if len(claims) > self.free:
+            quantum_s = min(wait_s, _QUANTUM_DRAINS * self._drain_s)
+            deserts = standings()
+            victims = sorted(self._evictable(), key=deserts.__getitem__, reverse=True)
+            victims.sort(key=lambda key: key not in self.draining)
+            for claim in claims[self.free :]:
+                for key in victims:
+                    had_quantum = now - self.held[key].since >= quantum_s
+                    if self._yields(key, deserts[key], claim, had_quantum=had_quantum):
+                        victims.remove(key)
+                        chosen.append(key)
+                        break
         self.draining = {key: self.draining.get(key, now) for key in chosen}
 
+    def _yields(self, key: int, standing: Standing, claim: Claim, *, had_quantum: bool) -> bool:
+        """Return whether a holder is to make room for a claim."""
+        if not claim.is_due and claim.priority != standing.priority:
+            # Better classes need not wait, and worse ones must.
+            return claim.priority < standing.priority
+        if claim.is_early:
+            return False
+        if key in self.draining:
+            return True
+        return had_quantum and (claim.is_due or claim.served <= standing.owed)
+
     def _evictable(self) -> list[int]:
-        ids = [holding.account.adapter for holding in self.held.values()]
+        adapters = [holding.account.adapter for holding in self.held.values()]
         return [
             key
             for key, holding in self.held.items()
-            if holding.account.adapter not in self._pinned or ids.count(holding.account.adapter) > 1
+            if holding.account.adapter not in self._pinned
+            or adapters.count(holding.account.adapter) > 1
         ]
 
-    def _least_deserving_first(self, key: int) -> tuple[int, float]:
-        account = self.held[key].account
-        return -account.terms.priority, -account.served
-
-    def _waits_for(self, account: Account) -> bool:
+    def _waits_for(self, adapter: str) -> bool:
         """Return whether a pin's slot is kept for this adapter, and none of its versions runs."""
-        return account.adapter in self._pinned and all(
-            holding.account.adapter != account.adapter for holding in self.held.values()
+        return adapter in self._pinned and all(
+            holding.account.adapter != adapter for holding in self.held.values()
         )
 
     def _count_pins(self) -> None:

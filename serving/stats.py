@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from serving import markers
+from serving.door.speed import process_speed
 from serving.metrics import process_metrics
 from serving.settings import handed_over
 from serving.step_times import StepTimes
@@ -42,6 +43,8 @@ class SaturationLogger(StatLoggerBase):
             self._slots, stats.running_lora_adapters, stats.waiting_lora_adapters
         )
         self._time(stats, iteration_stats)
+        tokens = iteration_stats.num_generation_tokens if iteration_stats is not None else 0
+        process_speed().note(tokens, stats.num_running_reqs)
         waits = stats.num_waiting_reqs + stats.num_skipped_waiting_reqs
         self._publish(
             adapters,

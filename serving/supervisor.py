@@ -8,21 +8,22 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
-
-import httpx
 
 from adapters.console import note
 from adapters.errors import StartRefused
+from serving.door.log import json_note, log_environment
+from serving.hangups import Hangups
 from serving.launch import Launch
+from serving.probe import Probe, listens, require_free_port
+from serving.reload import newest
 from serving.run_folder import VARIABLE, RunFolder
-from serving.settings import ServingSettings
+from serving.settings import DOOR_NAMES, ServingSettings
+from serving.settings_sources import file_variable_of, variable_of
 
 _POLL_S: Final = 0.25
 _BACKOFF_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -39,12 +40,15 @@ class Supervisor:
 
     launch: Launch
     settings: ServingSettings
-    on_ready: Callable[[str], None] = lambda url: note(f"ready: {url}/v1")
+    # What the sources of the settings say now; raises SettingsInvalid.
+    read_again: Callable[[], ServingSettings] | None = None
+    on_ready: Callable[[str], None] | None = None
     backoff_s: tuple[float, ...] = _BACKOFF_S
     _child: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _run_folder: RunFolder | None = field(default=None, init=False)
     _last_used: bytes = field(default=b"", init=False)
     _asked_to_stop: int = field(default=0, init=False)
+    _hangups: Hangups = field(default_factory=Hangups, init=False)
 
     def run(self) -> int:
         """Run until a signal ends it; return the exit code. Raises StartRefused.
@@ -52,13 +56,13 @@ class Supervisor:
         A server that dies before it was ever ready is not tried again: its settings are wrong.
         """
         require_free_port(self.launch.url)
-        with self._signals(), contextlib.closing(_Probe(self.launch.url)) as probe:
+        with self._signals(), contextlib.closing(Probe(self.launch.url)) as probe:
             try:
                 return self._run(probe)
             finally:
                 self._end_group()
 
-    def _run(self, probe: _Probe) -> int:
+    def _run(self, probe: Probe) -> int:
         failures = 0
         was_ready = False
         while True:
@@ -66,12 +70,12 @@ class Supervisor:
             self._start()
             if self._wait_until_ready(probe):
                 was_ready = True
-                self.on_ready(self.launch.url)
+                self._tell_ready()
                 self._wait_for_end_or_signal()
                 if self._stopping():
                     self._drain()
             if self._stopping():
-                note("stopped")
+                self._say("stopped")
                 return 0
             hung = self._running()
             code = self._end_group()
@@ -80,10 +84,10 @@ class Supervisor:
             failures = 1 if time.monotonic() - started > _STEADY_S else failures + 1
             pause = self.backoff_s[min(failures, len(self.backoff_s)) - 1]
             died = "was hung" if hung else f"died with code {code}"
-            note(f"the server {died}; starting it again in {pause:.0f} s")
+            self._say(f"the server {died}; starting it again in {pause:.0f} s")
             self._sleep(pause)
             if self._stopping():
-                note("stopped")
+                self._say("stopped")
                 return 0
 
     def _start(self) -> None:
@@ -92,16 +96,20 @@ class Supervisor:
         # against each other, and beside one that spins in sched_yield, as vLLM's processes do,
         # others were seen to stand still for seconds (Linux 6.18, steps of a millisecond).
         self._run_folder = RunFolder.make(self._last_used)
-        run_folder = {VARIABLE: str(self._run_folder.folder)}
+        self._run_folder.write_door(self.settings.door.to_json())
+        of_this_run = {
+            VARIABLE: str(self._run_folder.folder),
+            **log_environment(self.settings, self._run_folder.folder),
+        }
         self._child = subprocess.Popen(
             self.launch.command,
-            env={**os.environ, **self.launch.environment, **run_folder},
+            env={**_inherited(), **self.launch.environment, **of_this_run},
             # A group in the background that read the terminal would be stopped.
             stdin=subprocess.DEVNULL,
             process_group=0,
         )
 
-    def _wait_until_ready(self, probe: _Probe) -> bool:
+    def _wait_until_ready(self, probe: Probe) -> bool:
         deadline = time.monotonic() + self.settings.start_timeout_s
         while self._running() and time.monotonic() < deadline and not self._stopping():
             if probe.is_ready():
@@ -117,10 +125,10 @@ class Supervisor:
         """
         heard = asked = time.monotonic()
         while self._running() and not self._stopping():
-            time.sleep(_POLL_S)
+            self._pause(_POLL_S)
             if time.monotonic() - asked > _LISTENS_EVERY_S:
                 asked = time.monotonic()
-                heard = asked if _listens(self.launch.url) else heard
+                heard = asked if listens(self.launch.url) else heard
                 if asked - heard > _DEAF_S:
                     return
 
@@ -132,7 +140,7 @@ class Supervisor:
         """
         if self._run_folder is None or not self._running():
             return
-        note(f"draining for at most {self.settings.shutdown_timeout_s} s")
+        self._say(f"draining for at most {self.settings.shutdown_timeout_s} s")
         self._run_folder.ask_to_drain()
         self._wait(self.settings.shutdown_timeout_s, self._run_folder.has_drained)
         self._signal_child(signal.SIGTERM)
@@ -144,7 +152,7 @@ class Supervisor:
         while self._running() and self._asked_to_stop < 2 and not is_over():
             if time.monotonic() >= deadline:
                 return
-            time.sleep(_POLL_S)
+            self._pause(_POLL_S)
 
     def _refused(self, code: int, *, hung: bool) -> StartRefused:
         if hung:
@@ -184,11 +192,11 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        numbers = [signal.SIGTERM, signal.SIGINT]
-        # A closed terminal ends the server, too, unless it was started with nohup.
+        handlers = {signal.SIGTERM: self._on_signal, signal.SIGINT: self._on_signal}
+        # Started with nohup, a server goes on whatever becomes of its terminal.
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
-        before = [(number, signal.signal(number, self._on_signal)) for number in numbers]
+            handlers[signal.SIGHUP] = self._hangups.count
+        before = [(number, signal.signal(number, each)) for number, each in handlers.items()]
         try:
             yield
         finally:
@@ -199,60 +207,50 @@ class Supervisor:
         # Only counted: the code that it interrupts may hold the lock of the child's exit status.
         self._asked_to_stop += 1
 
+    def _heed_hangups(self) -> None:
+        """Read the settings again if SIGHUP came; a closed terminal ends the server, too."""
+        if not self._hangups.take():
+            return
+        if self._hangups.lost_terminal():
+            self._asked_to_stop += 1
+        elif self.read_again is not None:
+            self.settings = newest(
+                self.settings, self.read_again, publish=self._publish, say=self._say
+            )
+
+    @property
+    def _say(self) -> Callable[[str], None]:
+        return notes_of(self.settings)
+
+    def _tell_ready(self) -> None:
+        if self.on_ready is not None:
+            self.on_ready(self.launch.url)
+        else:
+            self._say(f"ready: {self.launch.url}/v1")
+
+    def _publish(self, settings: ServingSettings) -> None:
+        if self._run_folder is not None:
+            self._run_folder.write_door(settings.door.to_json())
+
     def _stopping(self) -> bool:
         return self._asked_to_stop > 0
 
     def _sleep(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self._stopping():
-            time.sleep(min(_POLL_S, seconds))
+            self._pause(min(_POLL_S, seconds))
+
+    def _pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+        self._heed_hangups()
 
 
-class _Probe:
-    """Asks a server whether it is ready; one connection pool for all the questions."""
-
-    def __init__(self, url: str) -> None:
-        # Our own child on this machine: no proxy of the environment, and whatever certificate.
-        self._client = httpx.Client(base_url=url, timeout=5, trust_env=False, verify=False)  # noqa: S501
-
-    def is_ready(self) -> bool:
-        """Return whether the server answers and takes requests."""
-        try:
-            return self._client.get("/ready").status_code == httpx.codes.OK
-        except httpx.HTTPError:
-            return False
-
-    def close(self) -> None:
-        """Close its connections."""
-        self._client.close()
+def notes_of(settings: ServingSettings) -> Callable[[str], None]:
+    """Return what prints a note in the form that the log has."""
+    return json_note if settings.log == "json" else note
 
 
-def _listens(url: str) -> bool:
-    """Return whether a connection is not refused there; it asks nothing, so no log shows it."""
-    parts = urlsplit(url)
-    try:
-        socket.create_connection((parts.hostname or "", parts.port or 0), timeout=1).close()
-    except ConnectionRefusedError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def require_free_port(url: str) -> None:
-    """Raise StartRefused if something else listens there."""
-    parts = urlsplit(url)
-    try:
-        host, port = parts.hostname or "", parts.port or 0
-    except ValueError as error:
-        raise StartRefused(f"{url}: {error}; expected --port between 1 and 65535") from error
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise StartRefused(
-                f"cannot listen on {host}:{port} ({error.strerror}); stop what listens there, or "
-                "choose another --port"
-            ) from error
+def _inherited() -> dict[str, str]:
+    """Return our environment without the door's settings: others may look into a process's."""
+    ours = {name for n in DOOR_NAMES for name in (variable_of(n), file_variable_of(n))}
+    return {name: value for name, value in os.environ.items() if name not in ours}

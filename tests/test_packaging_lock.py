@@ -15,7 +15,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK = (ROOT / "requirements" / "cpu.txt").read_text()
-EXTRAS = ("cpu", "train", "demo", "bench", "dev")
+EXTRAS = ("cpu", "postgres", "train", "demo", "bench", "dev")
 LEFT_OUT = {canonicalize_name(name) for name in PROJECT["tool"]["uv"]["exclude-dependencies"]}
 TORCH = Requirement((ROOT / "requirements" / "torch.txt").read_text().splitlines()[-1])
 TORCH_VERSION = Version(str(TORCH.specifier).removeprefix("=="))

@@ -104,10 +104,17 @@ def _fault(document: Document, key: Key, alternatives: Sequence[Any]) -> Fault:
     message = detail["msg"].removeprefix("Value error, ")
     message += "".join(f" or {other['msg'].removeprefix(_SHOULD_BE)}" for other in others)
     if kind != "value_error":
-        shown = repr(detail["input"])
-        message += f", found {shown if len(shown) <= 60 else shown[:57] + '…'}"
+        message += _found(key, detail)
         message += f"; {hint}" if (hint := key.info and key.info.description) else ""
     return Fault(document.place_of(key.path), f"`{key}`: {message}" if key.path else message)
+
+
+def _found(key: Key, detail: Any) -> str:
+    # repr=False on a field says that what it holds is secret.
+    if key.info is not None and not key.info.repr:
+        return ""
+    shown = repr(detail["input"])
+    return f", found {shown if len(shown) <= 60 else shown[:57] + '…'}"
 
 
 def _unknown(key: Key) -> str:

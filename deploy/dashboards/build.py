@@ -156,6 +156,15 @@ FLEET: Final = page(
                 "Share of 5xx", "percentunit",
                 {"{{namespace}}": f"dragoman:http_5xx:ratio5m{{{_NS}}}"}, limit=0.05,
             ),
+            stacked(
+                "Refused at the door", "reqps",
+                {"{{reason}}": per_s("reason", "dragoman_shed_total")},
+                why="`overloaded` is ours to mend; the others are a key's limits, or its mistake.",
+            ),
+            graph(
+                "Work taken on", "s", {"{{instance}}": f"dragoman_backlog_seconds{{{_NS}}}"},
+                why="How long it will take; `limits.backlog_s` bounds it.", limit=30,
+            ),
             graph(
                 "KV cache", "percentunit",
                 {"{{instance}}": f"vllm:kv_cache_usage_perc{{{_NS}}}"}, limit=0.95,

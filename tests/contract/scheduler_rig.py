@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from serving.settings import HANDOVER, ServingSettings
+from serving.turn import NOBODYS, Turn, attach
 
 BLOCK = 16
 _CONFIG = {
@@ -49,6 +50,7 @@ class Answer:
 
     adapter: str
     asked: float
+    turn: Turn = NOBODYS
     first: float | None = None
     done: float | None = None
     tokens: int = 0
@@ -71,7 +73,10 @@ class Rig:
     in_flight: deque[Any] = field(default_factory=deque)
     adapters_of_steps: list[frozenset[int]] = field(default_factory=list)
 
-    def ask(self, adapter: str = "", *, prompt: int = 16, answer: int = 8, **options: Any) -> str:
+    def ask(
+        self, adapter: str = "", *, prompt: int = 16, answer: int = 8, turn: Turn = NOBODYS,
+        **options: Any,
+    ) -> str:  # fmt: skip
         """Add a request; return its id. `adapter` may carry a version: `id@digest`."""
         from vllm.lora.request import LoRARequest
         from vllm.sampling_params import SamplingParams
@@ -80,11 +85,13 @@ class Rig:
         name = f"r{next(self.numbers)}"
         lora = LoRARequest(adapter, version_number(adapter), "/nowhere") if adapter else None
         params = SamplingParams(max_tokens=answer, min_tokens=answer, ignore_eos=True)
+        if turn is not NOBODYS:
+            attach(params, turn)
         request = Request(
             name, list(range(5, 5 + prompt)), params, None, arrival_time=self.now,
             lora_request=lora, **options,
         )  # fmt: skip
-        self.answers[name] = Answer(adapter, self.now)
+        self.answers[name] = Answer(adapter, self.now, turn)
         self.requests[name] = request
         self.scheduler.add_request(request)
         return name

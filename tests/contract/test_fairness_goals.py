@@ -7,12 +7,14 @@ slots, and on four times more.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from serving.settings import ServingSettings
+from serving.turn import BULK, Turn
 from tests.contract.scheduler_rig import Engine, Rig, build
 from tests.serving.fair_rig import jain
 
@@ -72,6 +74,60 @@ def test_four_times_more_adapters_than_slots_keep_throughput_and_first_tokens(
     assert over.adapters == 4 * SLOTS
     assert over.tok_s >= 0.8 * fits.tok_s
     assert over.first_token_p99_s <= max(3 * fits.first_token_p99_s, 2 + drain_s)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", MACHINES)
+def test_two_keys_share_alike_whatever_they_flood_with(machine: str, tmp_path: Path) -> None:
+    """One key floods ten adapters and one floods one, on two slots."""
+    rig = rig_of(tmp_path, sequence_s=MACHINES[machine])
+    rng = random.Random(0)
+    many, one = Turn("many"), Turn("one")
+    wishes = [(one, "z-en-fr@1"), *((many, f"a{number}-en-fr@1") for number in range(10))]
+    open_requests: dict[str, tuple[Turn, str]] = {}
+    while rig.now < 120:
+        counts = Counter(open_requests.values())
+        for turn, adapter in wishes:
+            for _ in range(2 * SEATS - counts[turn, adapter]):
+                name = rig.ask(adapter, prompt=30, answer=rng.randint(6, LONGEST), turn=turn)
+                open_requests[name] = turn, adapter
+        rig.step()
+        for name in [name for name in open_requests if rig.answers[name].done is not None]:
+            del open_requests[name]
+    tokens: Counter[str] = Counter()
+    for answer in rig.answers.values():
+        tokens[answer.turn.caller] += answer.tokens
+    print(f"{machine}: {tokens}, {tokens.total() / rig.now:.0f} tok/s")
+    assert tokens["one"] == pytest.approx(tokens["many"], rel=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", MACHINES)
+def test_interactive_keeps_its_first_tokens_beside_a_flood_of_bulk(
+    machine: str, tmp_path: Path
+) -> None:
+    """A tenth of the load is interactive; bulk asks for all that there is, and more."""
+    waits = {}
+    for flooded in (False, True):
+        rig = rig_of(tmp_path, sequence_s=MACHINES[machine])
+        rng = random.Random(0)
+        shop, bulk = Turn("shop"), Turn("bulk", 1.0, BULK)
+        due = rng.expovariate(1.0)
+        while rig.now < 90:
+            if due <= rig.now:
+                adapter = f"a{rng.randrange(2)}-en-fr@1"
+                rig.ask(adapter, prompt=30, answer=rng.randint(6, LONGEST), turn=shop)
+                due += rng.expovariate(1.0)
+            while flooded and len(rig.requests) < STREAMS:
+                adapter = f"b{rng.randrange(6)}-en-fr@1"
+                rig.ask(adapter, prompt=30, answer=rng.randint(6, LONGEST), turn=bulk)
+            rig.step()
+        answers = [each for each in rig.answers.values() if each.turn is shop]
+        first = sorted((each.first or rig.now) - each.asked for each in answers)
+        waits[flooded] = first[int(len(first) * 0.99)]
+    drain_s = LONGEST * (0.02 + SEATS * MACHINES[machine])
+    print(f"{machine}: p99 of first tokens {waits[False]:.2f} s alone, {waits[True]:.2f} s beside")
+    assert waits[True] <= waits[False] + 2 * drain_s
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ast
 import inspect
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ import pytest
 from adapters.errors import StartRefused
 from serving.fair_queue import FairQueue
 from serving.settings import AdapterWish, ServingSettings
+from serving.turn import BULK, NOBODYS, Turn, attach, turn_of
 from tests.contract.scheduler_rig import Engine, Rig, build, version_number
 from tests.contract.shapes import parameters
 
 A, B, C = "a-en-fr@1", "b-en-fr@1", "c-en-fr@1"
 Build = Callable[..., Rig]
+TURNS = tuple(Turn(f"k{number}", 1.0 + number, number % 2) for number in range(7))
 
 
 @pytest.fixture
@@ -78,6 +81,29 @@ def test_the_states_that_we_ask_for_are_vllms() -> None:
     from vllm.v1.request import RequestStatus
 
     assert {"RUNNING", "WAITING_FOR_STREAMING_REQ"} <= set(RequestStatus.__members__)
+
+
+def test_a_turn_travels_to_the_engines_requests_as_vllm_sends_them() -> None:
+    from vllm.sampling_params import SamplingParams
+    from vllm.v1.engine import EngineCoreRequest
+    from vllm.v1.request import Request
+    from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder
+
+    turn = Turn("shop", 2.5, BULK)
+    params = SamplingParams(n=2, temperature=1.0, extra_args={"dragoman_turn": ["boss", 9.0, -9]})
+    attach(params, turn)
+    sent = EngineCoreRequest(
+        request_id="r", prompt_token_ids=[5], mm_features=None, sampling_params=params.clone(),
+        pooling_params=None, arrival_time=0.0, lora_request=None, cache_salt=None,
+        data_parallel_rank=None,
+    )  # fmt: skip
+    received = MsgpackDecoder(EngineCoreRequest).decode(MsgpackEncoder().encode(sent))
+    request = Request.from_engine_core_request(received, block_hasher=None)
+    assert turn_of(request) == turn
+    # Each choice of a request of several is one of its own.
+    assert turn_of(Request("c", [5], copy(params), None)) == turn
+    # What vLLM itself looks for in there finds nothing.
+    assert (request.kv_transfer_params, request.ec_transfer_params) == (None, None)
 
 
 def test_it_is_an_async_scheduler_or_vllm_would_turn_that_off() -> None:
@@ -186,12 +212,32 @@ def test_a_random_life_of_the_real_scheduler_never_stalls(rig_of: Build) -> None
     churn(rig_of, seed=3, steps=250)
 
 
+def test_a_random_life_of_many_keys_never_stalls_in_the_real_scheduler(rig_of: Build) -> None:
+    churn(rig_of, seed=3, steps=250, turns=TURNS)
+
+
+def test_interactive_goes_before_bulk_in_the_real_scheduler(rig_of: Build) -> None:
+    rig = rig_of(max_loras=2, seqs=1)
+    bulk = [rig.ask(A, answer=10, turn=Turn("slow", 1.0, BULK)) for _ in range(3)]
+    for _ in range(3):
+        rig.step()
+    urgent = rig.ask(B, answer=10, turn=Turn("shop"))
+    rig.run_until_idle()
+    done = sorted((answer.done or 0, name) for name, answer in rig.answers.items())
+    assert [name for _, name in done] == [bulk[0], urgent, *bulk[1:]]
+
+
 @pytest.mark.slow
 def test_fifty_thousand_random_steps_never_stall(rig_of: Build) -> None:
     churn(rig_of, seed=4, steps=50_000)
 
 
-def churn(rig_of: Build, *, seed: int, steps: int) -> None:
+@pytest.mark.slow
+def test_fifty_thousand_random_steps_of_many_keys_never_stall(rig_of: Build) -> None:
+    churn(rig_of, seed=6, steps=50_000, turns=TURNS)
+
+
+def churn(rig_of: Build, *, seed: int, steps: int, turns: Sequence[Turn] = (NOBODYS,)) -> None:
     """Bursts, hang-ups, pins, weights, memory for half of what is asked: then all must end."""
     rng = random.Random(seed)
     wishes = {
@@ -207,7 +253,8 @@ def churn(rig_of: Build, *, seed: int, steps: int) -> None:
         if rng.random() < (0.35 if busy else 0.05):
             number, version = min(int(rng.expovariate(0.3)), 15), rng.choice((1, 1, 1, 2))
             adapter = f"x{number}-en-fr@{version if number else 1}" if rng.random() < 0.9 else ""
-            rig.ask(adapter, prompt=rng.randint(1, 100), answer=rng.choice((1, 4, 25)))
+            turn = turns[asked % len(turns)]
+            rig.ask(adapter, prompt=rng.randint(1, 100), answer=rng.choice((1, 4, 25)), turn=turn)
             asked += 1
         if rig.requests and rng.random() < 0.03:
             rig.abort(rng.choice(list(rig.requests)))
@@ -218,5 +265,5 @@ def churn(rig_of: Build, *, seed: int, steps: int) -> None:
     rig.forget_the_past(pin, most=3)
     assert asked > steps / 20
     desk = rig.scheduler._desk
-    assert (len(desk.shares._bills), len(rig.scheduler.requests)) == (0, 0)
+    assert (len(desk.bills), len(rig.scheduler.requests)) == (0, 0)
     assert rig.preempted, "memory was never short: the test proves less than it says"

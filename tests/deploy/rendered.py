@@ -18,12 +18,18 @@ KUSTOMIZE: Final = ROOT / "deploy" / "kustomize"
 OVERLAYS: Final = tuple(sorted(p.name for p in (KUSTOMIZE / "overlays").iterdir() if p.is_dir()))
 # Every component with whatever it stands on, also those that no overlay has.
 BUILDS: Final[dict[str, dict[str, list[str]]]] = {
+    "api-keys": {
+        "resources": ["base"],
+        "components": [
+            "cpu", "network-policy", "prometheus-operator", "inference-gateway", "api-keys",
+        ],
+    },
     "gpu-device-plugin": {"resources": ["base"], "components": ["gpu-device-plugin"]},
     "hpa": {"resources": ["base"], "components": ["cpu", "hpa"]},
     "scale-to-zero": {"resources": ["base"], "components": ["cpu", "keda", "scale-to-zero"]},
     "training-resume": {"resources": ["training"], "components": ["training-resume"]},
     "kubeflow-trainjob": {"resources": ["training"], "components": ["kubeflow-trainjob"]},
-}
+}  # fmt: skip
 Manifest = dict[str, Any]
 
 

@@ -13,7 +13,7 @@ import pytest
 import dragoman
 from adapters.registry import FileRegistry
 from tests import fakes
-from tests.deploy.rendered import OVERLAYS, ROOT, rendered
+from tests.deploy.rendered import BUILDS, OVERLAYS, ROOT, pods, rendered
 
 pytestmark = pytest.mark.slow
 
@@ -21,11 +21,14 @@ PAGE: Final = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 _BLOCKS: Final = "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
 CODE: Final = [*re.findall(r"`([^`\n]+)`", PAGE), *_BLOCKS.splitlines()]
 KUBECTL: Final = sorted({c for c in CODE if c.startswith("kubectl ")})
-DRAGOMAN: Final = sorted({c for c in CODE if c.startswith("dragoman ") and " " in c[9:]})
+# `…`: only a part is shown.
+DRAGOMAN: Final = sorted(
+    {c for c in CODE if c.startswith("dragoman ") and " " in c[9:] and "…" not in c}
+)
 # What one can get by kind alone: kinds of ours, and what Kubernetes makes of them.
 KINDS: Final = {"pods": "Deployment", "hpa": "ScaledObject"}
 VERBS: Final = {
-    "kustomize", "apply", "label", "rollout", "get", "describe", "logs", "top", "exec",
+    "kustomize", "apply", "create", "label", "rollout", "get", "describe", "logs", "top", "exec",
     "port-forward",
 }  # fmt: skip
 
@@ -35,6 +38,12 @@ def test_there_is_something_to_check() -> None:
     assert len(DRAGOMAN) >= 5
 
 
+def secrets() -> set[str]:
+    """Return the Secrets that components mount."""
+    volumes = [v for n in BUILDS for _, t in pods(rendered(n)) for v in t["spec"]["volumes"]]
+    return {volume["secret"]["secretName"] for volume in volumes if "secret" in volume}
+
+
 @pytest.mark.parametrize("command", KUBECTL)
 def test_a_kubectl_command_names_what_is_there(command: str) -> None:
     words = [w for w in shlex.split(command)[1:] if w not in {"-n", "dragoman"}]
@@ -42,6 +51,8 @@ def test_a_kubectl_command_names_what_is_there(command: str) -> None:
     manifests = [m for overlay in OVERLAYS for m in rendered(overlay)]
     names = {f"{m['kind'].lower()}/{m['metadata']['name']}" for m in manifests}
     kinds = {m["kind"] for m in manifests}
+    if words[:2] == ["create", "secret"]:
+        assert words[3] in secrets()
     for word in words[1:]:
         if word.startswith("deploy/"):
             assert rendered(Path(word).name)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from adapters.errors import Overloaded
 from loadtests.autoscaling.demand import Demand, Scrape
 from tests.deploy.programs import debian_program
 from tests.deploy.rendered import ROOT
@@ -55,6 +56,14 @@ def test_every_alert_fires_in_one_test_and_is_silent_in_another() -> None:
     assert len(names) >= 10
     assert fires == names
     assert silent == names
+
+
+def test_a_reason_that_rules_ask_for_is_the_code_of_an_error() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in sorted(RULES.glob("*.yaml"))]
+    reasons = {
+        r for text in texts for r in re.findall(r'dragoman_shed_total\{reason="(\w+)"', text)
+    }
+    assert reasons == {Overloaded.code}
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda a: a["alert"])

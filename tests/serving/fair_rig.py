@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import random
+import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from serving.bills import Bills
 from serving.fair_queue import FairQueue
-from serving.fair_share import Shares, Terms
+from serving.fair_share import Terms
 from serving.front_desk import FrontDesk
 from serving.slots import Slots
+from serving.turn import Turn, attach, turn_of
 
 
 @dataclass
@@ -18,12 +23,18 @@ class Lora:
     lora_int_id: int
 
 
+@dataclass
+class Sampling:
+    extra_args: dict[str, Any] | None = None
+
+
 @dataclass(eq=False)
 class Request:
     """What the queue reads off vLLM's requests."""
 
     request_id: str
     lora_request: Lora | None
+    sampling_params: Sampling = field(default_factory=Sampling)
     prompt: int = 10
     max_tokens: int = 10
     priority: int = 0
@@ -62,7 +73,7 @@ class Model:
         self.walked = 0
         self._numbers = itertools.count()
         self.desk = FrontDesk(
-            Shares(self.terms),
+            Bills(self.terms),
             Slots(self.slots, self.pinned),
             wait_s=self.wait_s,
             is_running=lambda request: bool(request.running),
@@ -74,10 +85,15 @@ class Model:
             is_awake=lambda request: not request.asleep,
         )
 
-    def ask(self, adapter: str = "", *, version: int = 1, **options: Any) -> Request:
+    def ask(
+        self, adapter: str = "", *, version: int = 1, turn: Turn | None = None, **options: Any
+    ) -> Request:
         """Add a request for a version of an adapter; "" is the base."""
-        lora = Lora(f"{adapter}@{version:012}", hash((adapter, version)) | 1) if adapter else None
+        name = f"{adapter}@{version:012}"
+        lora = Lora(name, zlib.crc32(name.encode()) + 1) if adapter else None
         request = Request(f"r{next(self._numbers)}", lora, arrival_time=self.now, **options)
+        if turn is not None:
+            attach(request.sampling_params, turn)
         self.queue.add_request(request)
         return request
 
@@ -147,6 +163,40 @@ class Model:
 
 def adapter(request: Request) -> str:
     return request.lora_request.lora_name.partition("@")[0] if request.lora_request else ""
+
+
+def caller(request: Request) -> str:
+    return turn_of(request).caller
+
+
+def seats(model: Model, number: int) -> list[Request]:
+    """Give a place to one request after the other, each ended after a step; return them."""
+    admitted: list[Request] = []
+    while len(admitted) < number:
+        model.step()
+        admitted += model.running
+        for request in list(model.running):
+            model.end(request)
+    return admitted[:number]
+
+
+def flood(
+    model: Model, wishes: list[tuple[Turn, str]], *, seconds: float, answer: int = 12
+) -> Counter[str]:
+    """Keep more waiting of each than there are places; return the tokens that each caller got."""
+    rng = random.Random(1)
+    waiting: dict[tuple[Turn, str], list[Request]] = {wish: [] for wish in wishes}
+    while model.now < seconds:
+        for (turn, name), mine in waiting.items():
+            mine[:] = [request for request in mine if request.admitted is None]
+            while len(mine) < model.seqs + 2:
+                length = rng.randint(answer // 2, answer * 3 // 2)
+                mine.append(model.ask(name, turn=turn, max_tokens=length))
+        model.step()
+    tokens: Counter[str] = Counter()
+    for request in model.finished:
+        tokens[caller(request)] += request.num_tokens
+    return tokens
 
 
 def jain(shares: list[float]) -> float:

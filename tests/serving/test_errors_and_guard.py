@@ -13,18 +13,21 @@ from adapters.errors import (
     BaseModelMismatch,
     DragomanError,
     FileMissing,
+    KeyInvalid,
+    Overloaded,
+    QuotaExceeded,
     RequestInvalid,
     UnsupportedAdapter,
 )
 from serving import engine_guard, markers
 from serving.engine_guard import check_folder
-from serving.http_errors import answer_dragoman_error, plain_error
+from serving.http_errors import answer_dragoman_error, error_answer, plain_error
 from serving.settings import HANDOVER
 from tests import fakes
 
 
 def answered(error: Exception) -> tuple[int, dict[str, Any]]:
-    answer = asyncio.run(answer_dragoman_error(Request({"type": "http"}), error))
+    answer = asyncio.run(answer_dragoman_error(Request({"type": "http", "headers": []}), error))
     return answer.status_code, json.loads(bytes(answer.body))["error"]
 
 
@@ -39,6 +42,21 @@ def test_an_error_is_answered_in_openais_shape_with_its_stable_code(
 ) -> None:
     body = {"message": "m", "type": kind, "param": param, "code": error.code}
     assert answered(error) == (status, body)
+
+
+def test_what_is_used_up_says_when_to_come_back_in_seconds_and_finer() -> None:
+    headers = error_answer(Overloaded("m", retry_after_s=1.25)).headers
+    assert (headers["retry-after"], headers["retry-after-ms"]) == ("2", "1250")
+    assert error_answer(QuotaExceeded("m", retry_after_s=0)).headers["retry-after"] == "1"
+    assert "retry-after" not in error_answer(RequestInvalid("m")).headers
+
+
+def test_deepls_clients_get_the_statuses_they_know() -> None:
+    exceeded = QuotaExceeded("m", retry_after_s=1)
+    assert error_answer(exceeded).status_code == 429
+    assert error_answer(exceeded, deepl=True).status_code == 456
+    assert error_answer(KeyInvalid("m")).headers["www-authenticate"] == "Bearer"
+    assert error_answer(KeyInvalid("m"), deepl=True).status_code == 403
 
 
 def test_an_error_that_is_not_ours_is_not_swallowed() -> None:

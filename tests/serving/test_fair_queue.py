@@ -213,6 +213,15 @@ def test_a_session_that_waits_for_its_client_asks_for_no_slot() -> None:
     assert model.desk.slots.draining
 
 
+def test_a_session_that_waits_for_its_client_hides_nobody_behind_it() -> None:
+    model = Model(slots=1, seqs=4)
+    model.ask(A, max_tokens=1000)
+    model.ask(B, asleep=True)
+    model.ask(B)
+    model.steps(30)
+    assert model.desk.slots.draining
+
+
 def test_requests_of_one_adapter_stay_in_order_when_they_are_put_back() -> None:
     model = Model(seqs=8)
     requests = [model.ask(A, blocked=True) for _ in range(4)]
@@ -253,9 +262,9 @@ def test_nothing_is_remembered_of_requests_that_are_gone() -> None:
     for _ in range(400):
         model.step()
     assert len(model.finished) == 50
-    shares, queue = model.desk.shares, model.queue
-    kept: list[Any] = [shares._bills, shares._accounts, queue._flows, queue._entries]
-    kept += [queue._outside, queue._overdue, queue._popped]
+    bills, queue, lobby = model.desk.bills, model.queue, model.queue._lobby
+    kept: list[Any] = [bills, bills.classes, queue._flows, queue._entries]
+    kept += [lobby.flows, lobby.late, queue._popped]
     assert [len(each) for each in kept] == [0] * len(kept)
 
 
@@ -295,7 +304,7 @@ def churn(seed: int, *, steps: int) -> None:
         busy = step // 200 % 2 == 0
         if rng.random() < (0.6 if busy else 0.15):
             name = f"x{min(int(rng.expovariate(0.25)), 19)}-en-fr" if rng.random() < 0.9 else ""
-            options = {"blocked": rng.random() < 0.1, "asleep": rng.random() < 0.03}
+            options: dict[str, Any] = {"blocked": rng.random() < 0.1, "asleep": rng.random() < 0.03}
             length = rng.choice((1, 5, 30))
             request = model.ask(name, version=rng.choice((1, 1, 2)), max_tokens=length, **options)
             open_requests.append(request)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,11 +18,12 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
 from adapters.registry import Published
-from serving.gate import Gate, is_listed
+from serving.gate import Access, Gate, access_of
 from serving.metrics import Metrics
 from serving.resolver import Resolved, lora_int_id
 from serving.traffic import Traffic
 from tests.serving.conftest import Publish
+from tests.serving.door.rig import bearer, key, open_door
 
 LISTED = [
     ("GET", "/health"), ("GET", "/ready"), ("GET", "/live"), ("GET", "/startup"),
@@ -44,12 +46,12 @@ REFUSED = [
 
 @pytest.mark.parametrize(("method", "path"), LISTED)
 def test_listed_routes_pass(method: str, path: str) -> None:
-    assert is_listed(method, path)
+    assert access_of(method, path) is not None
 
 
 @pytest.mark.parametrize(("method", "path"), REFUSED)
 def test_everything_else_is_refused(method: str, path: str) -> None:
-    assert not is_listed(method, path)
+    assert access_of(method, path) is None
 
 
 def client(app: Any, **options: Any) -> httpx.AsyncClient:
@@ -125,7 +127,7 @@ def test_behind_a_proxy_the_root_path_is_no_part_of_the_route(
     assert asyncio.run(send()).status_code == status
 
 
-def test_an_answer_names_the_adapter_version_and_digest(publish: Publish) -> None:
+def test_an_answer_names_the_adapter_version_and_digest(publish: Publish, tmp_path: Path) -> None:
     published = publish()
 
     async def answer(request: Request) -> JSONResponse:
@@ -134,6 +136,7 @@ def test_an_answer_names_the_adapter_version_and_digest(publish: Publish) -> Non
 
     app = behind_the_gate(Route("/v1/completions", answer, methods=["POST"]))
     app.state.dragoman_traffic = Traffic(Metrics(CollectorRegistry()))
+    app.state.dragoman_door, _ = open_door(tmp_path)
     headers = ask(app, "POST", "/v1/completions").headers
     assert headers["x-dragoman-adapter"] == "ui-en-fr"
     assert headers["x-dragoman-version"] == "1"
@@ -201,3 +204,96 @@ def test_a_server_with_the_endpoint_plugin_starts() -> None:
     app, sent = lifespan_of(dragoman=SimpleNamespace())
     assert sent[0]["type"] == "lifespan.startup.complete"
     assert app.state.began
+
+
+def test_usage_is_written_before_the_server_is_said_to_have_shut_down() -> None:
+    sent: list[str] = []
+
+    async def close() -> None:
+        sent.append("closed")
+
+    app = Starlette(middleware=[Middleware(Gate)], lifespan=lifespan)
+    app.state.dragoman, app.state.dragoman_door = SimpleNamespace(), SimpleNamespace(close=close)
+    incoming = list(START)
+
+    async def receive() -> Any:
+        return incoming.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    asyncio.run(app({"type": "lifespan"}, receive, send))
+    assert sent == ["lifespan.startup.complete", "closed", "lifespan.shutdown.complete"]
+
+
+async def headers_seen(request: Request) -> JSONResponse:
+    return JSONResponse([name.decode() for name, _ in request.scope["headers"]])
+
+
+def guarded(tmp_path: Path) -> Starlette:
+    """Return an application behind a door of two keys; its routes tell the headers they see."""
+    app = behind_the_gate(
+        Route("/v1/completions", headers_seen, methods=["POST"]),
+        *(Route(path, headers_seen) for path in ("/metrics", "/v1/models", "/ready")),
+    )
+    app.state.dragoman_traffic = Traffic(Metrics(CollectorRegistry()))
+    app.state.dragoman_door, _ = open_door(tmp_path, [key("web"), key("ops", admin=True)])
+    return app
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "statuses"),
+    [  # of nobody, of a wrong key, of a key, of an admin's
+        ("GET", "/ready", (200, 200, 200, 200)),
+        ("GET", "/v1/models", (401, 401, 200, 200)),
+        ("POST", "/v1/completions", (401, 401, 200, 200)),
+        ("GET", "/metrics", (401, 401, 403, 200)),
+        ("HEAD", "/metrics", (401, 401, 403, 200)),
+        ("GET", "/pause", (404, 404, 404, 404)),
+    ],
+)
+def test_each_route_opens_to_those_it_is_for(
+    tmp_path: Path, method: str, path: str, statuses: tuple[int, ...]
+) -> None:
+    app = guarded(tmp_path)
+    shown: tuple[dict[str, str], ...] = ({}, bearer("x"), bearer("web"), bearer("ops"))
+    assert tuple(ask(app, method, path, headers=h).status_code for h in shown) == statuses
+
+
+def test_open_metrics_want_no_key(tmp_path: Path) -> None:
+    app = guarded(tmp_path)
+    app.state.dragoman_door, _ = open_door(tmp_path, [key("web")], metrics_open=True)
+    assert ask(app, "GET", "/metrics").status_code == 200
+    assert ask(app, "GET", "/v1/models").status_code == 401
+
+
+def test_deepls_clients_are_told_in_their_own_way_that_a_key_is_wrong(tmp_path: Path) -> None:
+    headers = {"Authorization": "DeepL-Auth-Key wrong"}
+    answer = ask(guarded(tmp_path), "POST", "/v1/completions", headers=headers)
+    assert answer.status_code == 403
+    assert "not known" in answer.json()["message"]
+
+
+def test_headers_that_steer_the_engine_end_at_the_door(tmp_path: Path) -> None:
+    steering = {
+        "X-Vllm-Priority": "-9", "x-vllm-anything": "1", "X-data-parallel-rank": "1",
+        "X-Session-ID": "s", "endpoint-load-metrics-format": "TEXT",
+    }  # fmt: skip
+    headers = {**bearer("web"), **steering, "X-Kept": "1"}
+    seen = ask(guarded(tmp_path), "POST", "/v1/completions", headers=headers).json()
+    assert "x-kept" in seen
+    assert not {name.lower() for name in steering} & {*seen}
+
+
+def test_every_answer_names_its_request_as_the_client_did(tmp_path: Path) -> None:
+    app = guarded(tmp_path)
+    named = ask(app, "GET", "/v1/models", headers={**bearer("web"), "X-Request-Id": "mine-1"})
+    assert named.headers["x-request-id"] == "mine-1"
+    refused = ask(app, "GET", "/v1/models", headers={"X-Request-Id": "a b\tc"})
+    assert refused.status_code == 401
+    assert len(refused.headers["x-request-id"]) == 32
+
+
+def test_who_wants_the_engine_needs_room_and_who_reads_does_not() -> None:
+    wanting = {path for method, path in LISTED if access_of(method, path) is Access.WORK}
+    assert wanting == {"/v1/chat/completions", "/v1/completions"}

@@ -264,7 +264,9 @@ def test_what_hangs_when_the_engine_dies_is_ended_before_the_process(
     async def die() -> None:
         ended = asyncio.Event()
         scope = {"type": "http", "path": "/v1/completions"}
-        asking = asyncio.create_task(rig.traffic.carry(hangs, Exchange(scope, None, send)))
+        asking = asyncio.create_task(
+            rig.traffic.carry(hangs, Exchange(scope, None, send), deadline_s=60)
+        )
         rig.health.follow(ended.set)
         await asyncio.sleep(0.02)
         dead_engine(rig)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.errors import BaseModelNotFound
+from adapters.errors import BaseModelNotFound, SettingsInvalid
 from serving import launch as module
-from serving.cli import find_base
-from serving.launch import PLUGINS, Launch, plan
+from serving.door.key import hash_of
+from serving.launch import PLUGINS, Launch, find_base, plan
 from serving.settings import HANDOVER, ServingSettings, handed_over
 
 
@@ -53,6 +53,7 @@ def test_the_plan_carries_every_setting_to_vllm_or_to_the_plugins(base: Path) ->
     assert value_of(launch.command, "--max-lora-rank") == "16"
     assert value_of(launch.command, "--max-model-len") == "99"
     assert value_of(launch.command, "--middleware") == "serving.gate.Gate"
+    assert "--disable-uvicorn-access-log" in launch.command
     assert value_of(launch.command, "--scheduler-cls") == "serving.scheduler.FairScheduler"
     assert handed_over({HANDOVER: launch.environment[HANDOVER]}) == settings(
         port=81, max_loras=3, max_lora_rank=16, max_model_len=99
@@ -81,7 +82,35 @@ def test_flags_after_the_dashes_come_last_so_that_vllm_takes_them(base: Path) ->
 def test_the_server_is_looked_for_where_vllm_listens(
     base: Path, flags: tuple[str, ...], url: str
 ) -> None:
-    assert planned(base, *flags).url == url
+    assert planned(base, *flags, trust_network=True).url == url
+
+
+@pytest.mark.usefixtures("cpu")
+@pytest.mark.parametrize("flags", [
+    ("--host", "0.0.0.0"), ("--host=::",), ("--host=",), ("--hos", "box"),  # noqa: S104
+    ("--host", "127.0.0.1", "--host", "10.0.0.3"),
+])  # fmt: skip
+def test_a_flag_that_opens_the_server_to_others_needs_keys_too(
+    base: Path, flags: tuple[str, ...]
+) -> None:
+    with pytest.raises(SettingsInvalid, match=r"--host: others reach .*dragoman keys new"):
+        planned(base, *flags)
+    key = {"name": "a", "hash": hash_of("secret")}
+    assert planned(base, *flags, keys=[key]).command[-len(flags) :] == flags
+
+
+@pytest.mark.usefixtures("cpu")
+def test_a_flag_that_closes_the_server_needs_none(base: Path) -> None:
+    assert planned(base, "--host", "::1", host="0.0.0.0").url == "http://[::1]:8000"  # noqa: S104
+
+
+@pytest.mark.usefixtures("cpu")
+def test_the_environment_of_a_server_has_no_key_and_no_url_of_usage(base: Path) -> None:
+    key = {"name": "shop", "hash": hash_of("secret")}
+    launch = planned(base, keys=[key], usage="postgresql://u:sesame@h/d")
+    said = launch.as_shell()
+    assert "sesame" not in said
+    assert key["hash"] not in said
 
 
 @pytest.mark.usefixtures("cpu")

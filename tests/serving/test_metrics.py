@@ -29,6 +29,7 @@ LABELLED = {
 }
 PLAIN = {
     "dragoman_saturation",
+    "dragoman_backlog_seconds",
     "dragoman_utilization",
     "dragoman_lora_slots",
     "dragoman_lora_running",
@@ -45,6 +46,7 @@ def test_names_and_labels_are_those_that_dashboards_rely_on() -> None:
             found[instrument._name] = set(instrument._labelnames)
     expected = {name: {"adapter", "version", *more} for name, more in LABELLED.items()}
     expected["dragoman_golden_checks"] = {"outcome"}
+    expected["dragoman_shed"] = {"reason"}
     assert found == {**expected, **{name: set() for name in PLAIN}}
 
 

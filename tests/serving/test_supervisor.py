@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -14,10 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from adapters.errors import StartRefused
+from adapters.errors import SettingsInvalid, StartRefused
+from serving.door.key import Key, hash_of
+from serving.door.settings import DoorFile
 from serving.launch import Launch
+from serving.probe import require_free_port
 from serving.settings import ServingSettings
-from serving.supervisor import Supervisor, require_free_port
+from serving.supervisor import Supervisor
 
 # A server as the supervisor sees one: answers /ready, has a worker, may die, hang or not drain.
 SERVER = textwrap.dedent("""
@@ -38,6 +43,7 @@ SERVER = textwrap.dedent("""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(60)
     run = pathlib.Path(os.environ["DRAGOMAN_RUN_FOLDER"])
+    (folder / "run_folder").write_text(str(run))
     if act in ("busy", "stuck"):
         # Like an API process with requests left, which it ends when it is asked to drain.
         (run / "7.serving").touch()
@@ -61,7 +67,10 @@ SERVER = textwrap.dedent("""
         def do_GET(self):
             self.send_response(200 if self.path == "/ready" else 404)
             self.end_headers()
-            if act == "dies_later":
+            if act == "hangs_up":
+                os.kill(os.getppid(), signal.SIGHUP)
+                time.sleep(0.1)
+            if act in ("dies_later", "hangs_up"):
                 os._exit(4)
             if act == "deafens":
                 threading.Thread(target=self.server.shutdown).start()
@@ -104,6 +113,18 @@ class Rig:
     def starts(self) -> int:
         file = self.folder / "starts"
         return len(file.read_text().split()) if file.exists() else 0
+
+    def keys(self) -> list[str] | None:
+        """Return the names of the keys that the server that runs now is told."""
+        with contextlib.suppress(FileNotFoundError):
+            folder = Path((self.folder / "run_folder").read_text())
+            return [key.name for key in DoorFile(folder / "door.json").current().keys]
+        return None
+
+    def with_key(self, name: str) -> Callable[[], ServingSettings]:
+        """Return what reads the settings with that key added."""
+        key = Key(name=name, hash=hash_of(name))
+        return lambda: self.supervisor.settings.model_copy(update={"keys": (key,)})
 
     def worker_is_gone(self) -> bool:
         """Return whether the worker ends: it was killed, but the kernel may need a moment."""
@@ -148,7 +169,7 @@ def send(number: int) -> Callable[[], bool]:
     return step
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_the_server_and_is_success(tmp_path: Path, number: int) -> None:
     rig = Rig(tmp_path, "serves")
     before = signal.getsignal(number)
@@ -157,6 +178,169 @@ def test_a_signal_drains_the_server_and_is_success(tmp_path: Path, number: int) 
     assert (tmp_path / "drained").exists()
     assert rig.worker_is_gone()
     assert signal.getsignal(number) is before
+
+
+class Terminal:
+    """Whether there is one, as the supervisor is told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, there: bool) -> None:
+        self.there = there
+        monkeypatch.setattr("serving.hangups.has_terminal", lambda: self.there)
+
+    def close(self) -> bool:
+        self.there = False
+        return True
+
+
+def test_sighup_ends_a_server_whose_terminal_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal(monkeypatch, there=True)
+    rig = Rig(tmp_path, "serves")
+    rig.supervisor.read_again = lambda: pytest.fail("nothing was to be read")
+    before = signal.getsignal(signal.SIGHUP)
+    with meanwhile(lambda: rig.ready, terminal.close, send(signal.SIGHUP)):
+        assert rig.supervisor.run() == 0
+    assert (tmp_path / "drained").exists()
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_sighup_puts_new_keys_in_force_while_the_server_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    Terminal(monkeypatch, there=there)
+    rig = Rig(tmp_path, "serves")
+    rig.supervisor.read_again = rig.with_key("shop")
+    steps = (lambda: rig.ready, lambda: rig.keys() == [], send(signal.SIGHUP))
+    with meanwhile(*steps, lambda: rig.keys() == ["shop"], send(signal.SIGTERM)):
+        assert rig.supervisor.run() == 0
+    assert rig.starts() == 1
+    assert [key.name for key in rig.supervisor.settings.keys] == ["shop"]
+
+
+def test_a_server_that_is_started_again_has_the_newest_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Terminal(monkeypatch, there=False)
+    rig = Rig(tmp_path, "hangs_up,serves", start_timeout_s=5)
+    rig.supervisor.read_again = rig.with_key("shop")
+    steps = (lambda: len(rig.ready) == 2, lambda: rig.keys() == ["shop"])
+    with meanwhile(*steps, send(signal.SIGTERM)):
+        assert rig.supervisor.run() == 0
+    assert rig.starts() == 2
+
+
+def test_a_reload_during_the_start_does_not_end_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Terminal(monkeypatch, there=False)
+    rig = Rig(tmp_path, "hangs")
+
+    def broken() -> ServingSettings:
+        raise SettingsInvalid("a.yaml:1: wrong")
+
+    rig.supervisor.read_again = broken
+    said: list[str] = []
+
+    def told() -> bool:
+        said.append(capsys.readouterr().err)
+        return "a.yaml:1: wrong" in "".join(said)
+
+    steps = ((tmp_path / "worker").exists, send(signal.SIGHUP), told)
+    with meanwhile(*steps, send(signal.SIGTERM)):
+        assert rig.supervisor.run() == 0
+    assert "not reloaded" in "".join(said)
+    assert rig.supervisor.settings.keys == ()
+
+
+def test_the_servers_environment_has_none_of_the_doors_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRAGOMAN_USAGE", "postgresql://u:sesame@h/d")
+    monkeypatch.setenv("DRAGOMAN_KEYS_FILE", "/run/secrets/sesame")
+    rig = Rig(tmp_path, "serves", usage="postgresql://u:sesame@h/d")
+    seen: list[bytes] = []
+
+    def look() -> bool:
+        (server,) = (tmp_path / "starts").read_text().split()
+        seen.append(Path("/proc", server, "environ").read_bytes())
+        return True
+
+    with meanwhile(lambda: rig.ready, look, send(signal.SIGTERM)):
+        assert rig.supervisor.run() == 0
+    assert b"FAKE_PLAN" in seen[0]
+    assert b"sesame" not in seen[0]
+
+
+def test_with_a_log_of_json_the_server_is_told_so_and_every_note_is_a_line_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig = Rig(tmp_path, "serves", log="json")
+    rig.supervisor.on_ready = None
+    config: list[Path] = []
+
+    def look() -> bool:
+        (server,) = (tmp_path / "starts").read_text().split()
+        variables = Path("/proc", server, "environ").read_text().split("\0")
+        named = dict(line.split("=", 1) for line in variables if line)
+        config.append(Path(named["VLLM_LOGGING_CONFIG_PATH"]))
+        return config[0].is_file()
+
+    said = ""
+
+    def ready() -> bool:
+        nonlocal said
+        said += capsys.readouterr().err
+        return "ready" in said
+
+    with meanwhile(ready, look, send(signal.SIGTERM)):
+        assert rig.supervisor.run() == 0
+    messages = [json.loads(line)["message"] for line in said.splitlines()]
+    assert messages == [f"ready: http://127.0.0.1:{rig.port}/v1"]
+    assert config
+
+
+@pytest.mark.slow
+def test_a_terminal_that_closes_ends_the_server_and_kill_does_not(tmp_path: Path) -> None:
+    # A leader of a session that has no terminal takes the first one that it opens.
+    script = textwrap.dedent(f"""
+        import os, pathlib
+        os.close(os.open(os.ttyname(0), os.O_RDWR))
+        from tests.serving.test_supervisor import Rig
+        rig = Rig(pathlib.Path({str(tmp_path)!r}), "serves")
+        rig.supervisor.read_again = rig.with_key("shop")
+        (rig.folder / "code").write_text(str(rig.supervisor.run()))
+    """)
+    terminal, other_end = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=Path.cwd(),
+        stdin=other_end,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    os.close(other_end)
+    named = tmp_path / "run_folder"
+    try:
+        soon(lambda: named.exists() and named.read_text())
+        os.kill(process.pid, signal.SIGHUP)
+        soon(lambda: '"shop"' in Path(named.read_text(), "door.json").read_text())
+        assert process.poll() is None
+        os.close(terminal)
+        process.wait(timeout=20)
+    finally:
+        process.kill()
+    assert (tmp_path / "code").read_text() == "0"
+    assert (tmp_path / "drained").exists()
+
+
+def soon(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_server_that_dies_before_it_was_ready_is_refused_and_not_tried_again(

@@ -16,6 +16,7 @@ from serving.gate import Gate
 from serving.metrics import Metrics
 from serving.run_folder import RunFolder
 from serving.traffic import Traffic
+from tests.serving.door.rig import open_door
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -29,6 +30,8 @@ class Rig:
         self.app = Starlette(routes=[Route("/v1/completions", answer, methods=["POST"])])
         self.app.add_middleware(Gate)
         self.app.state.dragoman_traffic = self.traffic
+        # Without keys the store of usage is never touched.
+        self.app.state.dragoman_door, self.settings = open_door(Path("nowhere"))
         self.sent: list[Any] = []
         self.gone = asyncio.Event()
 
@@ -224,3 +227,38 @@ def test_what_a_run_used_last_is_known_to_the_next() -> None:
     for run_folder in (first, second):
         run_folder.remove()
     assert second.last_used() == b""
+
+
+def with_deadline(answer: Answer, seconds: float) -> Rig:
+    rig = Rig(answer)
+    limits = rig.settings.now.limits.model_copy(update={"deadline_s": seconds})
+    rig.settings.now = rig.settings.now.model_copy(update={"limits": limits})
+    return rig
+
+
+def test_an_answer_that_takes_too_long_is_given_up_with_a_status() -> None:
+    rig = with_deadline(hangs, 0.02)
+    asyncio.run(rig.ask())
+    assert rig.status() == 504
+    assert '"code":"deadline_exceeded"' in rig.body()
+    assert rig.counted() == {("", "", "504"): 1}
+
+
+def test_a_stream_that_takes_too_long_ends_with_an_event() -> None:
+    rig = with_deadline(stuck_stream, 0.05)
+    asyncio.run(rig.ask())
+    assert rig.status() == 200
+    assert rig.body().startswith("data: 1\n\n")
+    assert '"code": "deadline_exceeded"' in rig.body()
+    assert rig.body().endswith("data: [DONE]\n\n")
+
+
+def test_an_answer_in_time_meets_no_deadline_later() -> None:
+    rig = with_deadline(ok, 0.02)
+
+    async def ask_and_wait() -> None:
+        await rig.ask()
+        await asyncio.sleep(0.05)
+
+    asyncio.run(ask_and_wait())
+    assert rig.status() == 200

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adapters.reference_page import sections
 from training.recipe import Recipe
-from training.recipe_reference import page, sections
+from training.recipe_reference import page
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -15,7 +16,7 @@ def test_the_page_of_keys_is_what_the_code_reads() -> None:
 
 
 def test_every_section_and_kind_has_its_own_table() -> None:
-    titles = [title for title, _ in sections(Recipe, "")]
+    titles = [title for title, _ in sections(Recipe, "recipe")]
     assert len(set(titles)) == len(titles)
     assert {"data", "method (kind: lora)", "method (kind: full)", "schedule"} <= set(titles)
 

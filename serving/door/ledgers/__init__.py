@@ -1,0 +1,1 @@
+"""Stores of usage: a file, and a database that several machines share."""
