@@ -1,12 +1,19 @@
-"""What everything of ours adds to one request, beside the same request in plain vLLM."""
+"""What our layer adds to one request: keys, limits, contract, metrics, log.
+
+Beside vLLM's own API on the same engine of ours, since our kernels answer sooner than plain vLLM's
+do, which would hide it; and beside plain vLLM, which is what users would have instead.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import secrets
-import statistics
 import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from operator import sub
+from statistics import median
 from typing import Any, Final
 
 import httpx
@@ -34,32 +41,39 @@ def new_key() -> tuple[str, dict[str, str]]:
     return secret, {"DRAGOMAN_KEYS": json.dumps([key])}
 
 
-def measure_added_latency(ours: str, plain: str, model: str, *, secret: str, count: int) -> Figures:
-    """Return p50 and p95 in milliseconds of `count` requests to each, and what ours adds.
+def measure_added_latency(
+    urls: Mapping[str, str], model: str, *, secret: str, count: int
+) -> Figures:
+    """Return p50 and p95 in milliseconds of `count` requests to each of `urls`, ours first.
 
-    By turns, one at a time, of one token, so that the engine's own time is short and the same:
-    `model` is the base, the prompt is text. `added_p50` is the median of the differences within
-    the turns. Raises httpx.HTTPError.
+    By turns, one at a time, of one token: `model` is the base, the prompt is text. `added_p50` is
+    the median over the turns of what ours takes longer than each other. Raises httpx.HTTPError.
     """
     seeds = fresh_seeds()
-    times: dict[str, list[float]] = {"dragoman": [], "vllm": []}
-    headers = {"Authorization": f"Bearer {secret}"}
-    with (
-        httpx.Client(base_url=ours, timeout=60, headers=headers) as with_us,
-        httpx.Client(base_url=plain, timeout=60, headers=headers) as without,
-    ):
+    times: dict[str, list[float]] = {name: [] for name in urls}
+    with ExitStack() as stack:
+        clients = {
+            name: stack.enter_context(
+                httpx.Client(
+                    base_url=url, timeout=60, headers={"Authorization": f"Bearer {secret}"}
+                )
+            )
+            for name, url in urls.items()
+        }
+        names = [*urls]
         for turn in range(_WARM + count):
             text = " ".join(map(str, prompt_ids(next(seeds))[:12]))
             body = {"model": model, "prompt": text, "max_tokens": _TOKENS, "temperature": 0}
-            order = [("dragoman", with_us), ("vllm", without)]
-            for name, client in order if turn % 2 else reversed(order):
-                seconds = _ask(client, body)
+            for name in names if turn % 2 else reversed(names):
+                seconds = _ask(clients[name], body)
                 if turn >= _WARM:
                     times[name].append(seconds)
-    added = [a - b for a, b in zip(times["dragoman"], times["vllm"], strict=True)]
+    ours, *others = names
     return {
-        **{name: summary_ms(found, 50, 95) for name, found in times.items()},
-        "added_p50": round(1000 * statistics.median(added), 2),
+        "ms": {name: summary_ms(found, 50, 95) for name, found in times.items()},
+        "added_p50": {
+            name: round(1000 * median(map(sub, times[ours], times[name])), 2) for name in others
+        },
     }
 
 

@@ -31,6 +31,8 @@ from loadtests.token_stream import StreamBroken
 BASE: Final = "gemma3-270m"
 PLAIN: Final = "vllm"
 LLAMA_CPP: Final = "llama_cpp"
+WITH_KEYS: Final = "dragoman_with_keys"
+OUR_ENGINE: Final = "vllm_on_our_engine"
 SERVERS: Final = (OURS, PLAIN, WITHOUT_LORA, LLAMA_CPP)
 PARTS: Final = ("throughput", "stall", "cold_load_ms", "fairness", "added_latency_ms")
 # Twice what a server keeps in memory, so that as many are always on disk.
@@ -193,17 +195,21 @@ def _measure_delays(
 def _measure_latency(
     figures: Figures, lives: Sequence[Live], out: Path, effort: Effort, parts: Sequence[str]
 ) -> None:
-    """Of a server of ours that knows keys, since those are part of what a request passes."""
+    """Of a server of ours that knows keys, since they are part of what a request passes."""
     plain = [live for live in lives if live.name == PLAIN]
     if "added_latency_ms" not in parts or not plain:
         return
     figures["added_latency_ms"] = None
     secret, environment = new_key()
     launch = ours(out.parent, environment)
-    log = out.parent / "dragoman-with-keys.log"
-    with _part("added_latency_ms", plain, figures), servers.running(launch, log) as keyed:
+    beside = servers.vllm_on_our_engine(launch)
+    with _part("added_latency_ms", plain, figures), ExitStack() as stack:
+        urls = {
+            name: stack.enter_context(servers.running(each, out.parent / f"{name}.log")).url
+            for name, each in ((WITH_KEYS, launch), (OUR_ENGINE, beside))
+        }
         figures["added_latency_ms"] = measure_added_latency(
-            keyed.url, plain[0].url, BASE, secret=secret, count=effort.latency
+            {**urls, PLAIN: plain[0].url}, BASE, secret=secret, count=effort.latency
         )
 
 

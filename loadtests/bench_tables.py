@@ -71,11 +71,13 @@ def _fairness_rows(found: Figures) -> Iterator[Row]:
 
 def print_added_latency(found: Figures) -> None:
     """Print what ours adds to one request."""
-    rows = [
-        (name, f"{found[name]['p50']:.1f}", f"{found[name]['p95']:.1f}") for name in (OURS, "vllm")
-    ]
-    title = f"One request of one token, ms: ours adds {found['added_p50']:.1f} at the median"
-    print_table(("server", "p50", "p95"), rows, title=title)
+    rows = []
+    for name, times in found["ms"].items():
+        added = found["added_p50"].get(name)
+        over = "" if added is None else f"{added:+.1f}"
+        rows.append((name, f"{times['p50']:.1f}", f"{times['p95']:.1f}", over))
+    columns = ("server", "p50", "p95", "ours takes longer by")
+    print_table(columns, rows, title="One request of one token, ms")
 
 
 _PARTS: Final[dict[str, tuple[str, Row, Any]]] = {

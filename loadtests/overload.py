@@ -17,24 +17,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-
-import aiohttp
+from urllib.parse import urlsplit
 
 from adapters.console import note, print_table
 from loadtests import servers
 from loadtests.distribution import summary_ms
-from loadtests.load.client import session
 from loadtests.prompts import random_prompt_ids
 
 OUT: Final = Path(".bench")
 BASE: Final = "gemma3-270m"
 _SEATS: Final = 32
-_TOKENS: Final = 16
+_STREAMS: Final = 2 * _SEATS
+_TOKENS: Final = (8, 24)
 _PROMPT_TOKENS: Final = 24
 _CAPACITY_S: Final = 30.0
 # Of those who are sent away, so many come back as they were told; the others are gone.
 _OBEDIENT: Final = 0.5
 _SHED: Final = (429, 503)
+_KEEP_ALIVE_S: Final = 5.0
 _OK: Final = 200
 
 
@@ -56,24 +56,68 @@ class Asked:
         return (self.let_in_at - self.told_at) / self.told_s
 
 
+class Lines:
+    """Kept connections to one server, as many as are needed.
+
+    Bare HTTP/1.1: on two cores a client library takes from the engine as much as a refusal costs.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        self._idle: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def post(self, path: str, body: bytes) -> tuple[int, dict[str, str]]:
+        """Return status and headers of a JSON request; its answer has a content-length."""
+        reader, writer = await self._line()
+        writer.write(
+            f"POST {path} HTTP/1.1\r\nhost: {self._host}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        first, *rest = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").splitlines()
+        headers = {}
+        for text in filter(None, rest):
+            name, _, value = text.partition(":")
+            headers[name.strip().lower()] = value.strip()
+        await reader.readexactly(int(headers["content-length"]))
+        self._idle.append((time.monotonic(), reader, writer))
+        return int(first.split()[1]), headers
+
+    async def _line(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._idle:
+            since, reader, writer = self._idle.pop()
+            if time.monotonic() - since < _KEEP_ALIVE_S:
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection(self._host, self._port)
+
+    def close(self) -> None:
+        """Close all."""
+        for _, _, writer in self._idle:
+            writer.close()
+
+
 class Crowd:
     """Users of one server, each with a text of its own."""
 
-    def __init__(self, client: aiohttp.ClientSession, *, seed: int) -> None:
-        self._client = client
+    def __init__(self, lines: Lines, *, seed: int) -> None:
+        self._lines = lines
         self._chance = random.Random(seed)
         self.asked: list[Asked] = []
         self.tokens: list[float] = []  # when each answer was whole
 
     async def capacity(self, seconds: float) -> float:
-        """Return the requests a second of as many streams as the engine has seats."""
+        """Return the requests a second of streams that are always enough to fill the engine."""
         until = time.monotonic() + seconds
 
-        async def stream() -> None:
+        async def stream(number: int) -> None:
+            # Not all in step, as users are not: a wave of prompts is cheaper than one by one.
+            await asyncio.sleep(number / _STREAMS)
             while time.monotonic() < until:
                 await self._try(Asked(time.monotonic()), self._body())
 
-        await asyncio.gather(*(stream() for _ in range(_SEATS)))
+        await asyncio.gather(*(stream(number) for number in range(_STREAMS)))
         # The first third is for warming up.
         began = until - seconds * 2 / 3
         return sum(began <= at < until for at in self.tokens) / (seconds * 2 / 3)
@@ -100,39 +144,38 @@ class Crowd:
                 return
             await asyncio.sleep(wait_s)
 
-    def _body(self) -> dict[str, Any]:
+    def _body(self) -> bytes:
         prompt = random_prompt_ids(self._chance.randrange(10**9), _PROMPT_TOKENS)
-        return {
-            "model": BASE, "prompt": prompt, "max_tokens": _TOKENS, "ignore_eos": True,
-            "temperature": 0,
-        }  # fmt: skip
+        return json.dumps({
+            "model": BASE, "prompt": prompt, "max_tokens": self._chance.randint(*_TOKENS),
+            "ignore_eos": True, "temperature": 0,
+        }).encode()  # fmt: skip
 
-    async def _try(self, asked: Asked, body: dict[str, Any]) -> float | None:
+    async def _try(self, asked: Asked, body: bytes) -> float | None:
         """Ask once; return after how long to come back, None if there is nothing to wait for."""
         began = time.monotonic()
-        async with self._client.post("/v1/completions", json=body) as answer:
-            await answer.read()
-            ended = time.monotonic()
-            asked.tries.append((answer.status, ended - began))
-            if answer.status == _OK:
-                self.tokens.append(ended)
-                asked.let_in_at = began
-                return None
-            if answer.status not in _SHED:
-                return None
-            wait_s = float(answer.headers["Retry-After-Ms"]) / 1000
+        status, headers = await self._lines.post("/v1/completions", body)
+        ended = time.monotonic()
+        asked.tries.append((status, ended - began))
+        if status == _OK:
+            self.tokens.append(ended)
+            asked.let_in_at = began
+        if status not in _SHED:
+            return None
+        wait_s = float(headers["retry-after-ms"]) / 1000
         if asked.told_s is None:
             asked.told_s, asked.told_at = wait_s, ended
         return wait_s
 
 
 async def measure(url: str, *, times: float, seconds: float, backlog_s: float) -> dict[str, Any]:
-    """Return the figures of one server. Raises aiohttp.ClientError."""
-    async with session(url, {}) as client:
-        capacity = await Crowd(client, seed=1).capacity(_CAPACITY_S)
-        note(f"capacity: {capacity:.1f} requests a second; now {times:g} times that")
-        crowd = Crowd(client, seed=2)
-        goodput = await crowd.overload(times * capacity, seconds)
+    """Return the figures of one server. Raises OSError."""
+    lines = Lines(url)
+    capacity = await Crowd(lines, seed=1).capacity(_CAPACITY_S)
+    note(f"capacity: {capacity:.1f} requests a second; now {times:g} times that")
+    crowd = Crowd(lines, seed=2)
+    goodput = await crowd.overload(times * capacity, seconds)
+    lines.close()
     return figures(crowd.asked, capacity=capacity, goodput=goodput, backlog_s=backlog_s)
 
 

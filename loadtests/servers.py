@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,6 +75,20 @@ def plain_vllm(ours: Launch, adapters: Mapping[str, Path]) -> Launch:
     command = [*_without(plan["command"], *_OURS)]
     command += ["--lora-modules", *modules] if modules else []
     return _plain(command, {**plan["environment"], "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"})
+
+
+def vllm_on_our_engine(ours: Launch) -> Launch:
+    """Return the launch of vLLM's own API before an engine that is ours: kernels, scheduler.
+
+    What a request takes longer in ours than here is what our layer before the engine costs.
+    """
+    plan = _planned(ours)
+    launch = _plain([*_without(plan["command"], "--middleware")], plan["environment"])
+    in_engine = {
+        "VLLM_PLUGINS": "dragoman,dragoman_cpu",
+        "DRAGOMAN_SERVING": plan["environment"]["DRAGOMAN_SERVING"],
+    }
+    return replace(launch, environment={**launch.environment, **in_engine})
 
 
 def vllm_without_lora(ours: Launch) -> Launch:

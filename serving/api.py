@@ -31,7 +31,13 @@ from serving.door.settings import DoorFile
 from serving.door.speed import process_speed
 from serving.golden import GoldenCheck
 from serving.health import Health, live, missing_markers, ready, startup
-from serving.http_errors import answer_dragoman_error, answer_engine_dead, plain_error
+from serving.http_errors import (
+    UNREADABLE,
+    answer_dragoman_error,
+    answer_engine_dead,
+    answer_unreadable,
+    plain_error,
+)
 from serving.metrics import Metrics, process_metrics
 from serving.models import ContractModels
 from serving.observe import ObservedEngine
@@ -66,6 +72,8 @@ class DragomanApi:
             app.add_api_route(path, probe, methods=["GET"])
         app.add_exception_handler(DragomanError, answer_dragoman_error)
         app.add_exception_handler(EngineDeadError, answer_engine_dead)
+        for kind in UNREADABLE:
+            app.add_exception_handler(kind, answer_unreadable)
 
     async def init_state(self, engine_client: Any, state: Any, args: Namespace) -> None:
         """Wire the handlers. Raises StartRefused if any plugin of ours is not in force."""

@@ -63,8 +63,9 @@ def lone_segment(messages: Sequence[Any]) -> str | None:
     """Return the text of a chat that is one user message, or None if the caller wrote more."""
     if len(messages) != 1:
         return None
-    message: Mapping[str, Any] = messages[0]
-    if message.get("role") != "user":
+    message = messages[0]
+    # One with an `author` is an object of vLLM's, in the format of another model.
+    if not isinstance(message, Mapping) or message.get("role") != "user":
         return None
     content = message.get("content")
     if isinstance(content, str):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from traceback import walk_tb
 from typing import Any, Final
 
+from fastapi.dependencies.utils import request_body_to_args
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -25,8 +27,13 @@ from serving.door.record import ERROR
 
 # Another replica can answer at once; alone, a restart takes longer than a client should wait.
 _RETRY_AFTER_S: Final = 2.0
+_SHOWN: Final = 150
 # What DeepL's own service answers, and its clients understand: any other is "unexpected status".
 _DEEPL_STATUS: Final[Mapping[type[DragomanError], int]] = {KeyInvalid: 403, QuotaExceeded: 456}
+# What vLLM's own check of a body may raise where a field has a type that it does not expect:
+# `"structured_outputs": 1` is an AttributeError in vLLM 0.32. Of ValueError, TypeError and
+# OverflowError it makes a 400 itself.
+UNREADABLE: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError)
 _TYPES = {
     401: "AuthenticationError",
     403: "PermissionDeniedError",
@@ -78,6 +85,23 @@ async def answer_engine_dead(request: Request, __: Exception) -> JSONResponse:
     """Return the answer to a request that met the engine's death in vLLM's own code."""
     note_error(request.scope, EngineDead())
     return error_answer(EngineDead())
+
+
+async def answer_unreadable(request: Request, error: Exception) -> JSONResponse:
+    """Return the answer to a body that broke the check of it. Raises what broke elsewhere."""
+    if not _broke_while_reading(error):
+        raise error
+    invalid = RequestInvalid(
+        f"the body cannot be read ({type(error).__name__}: {str(error)[:_SHOWN]}); look at the "
+        "types of its fields"
+    )
+    note_error(request.scope, invalid)
+    return error_answer(invalid, deepl=speaks_deepl(request.scope))
+
+
+def _broke_while_reading(error: Exception) -> bool:
+    frames = walk_tb(error.__traceback__)
+    return any(frame.f_code is request_body_to_args.__code__ for frame, _ in frames)
 
 
 def note_error(scope: Any, error: DragomanError) -> None:

@@ -1,8 +1,8 @@
 """The connection below HTTP: bounds that uvicorn does not have, on what a client may hold.
 
 uvicorn 0.54 on httptools, which vLLM 0.32 starts, takes a head of any size at any pace (vLLM's
-`--h11-max-…` flags are for its other parser), waits for ever for one who does not read, and tells
-only the last of several pipelined requests that their client has hung up.
+`--h11-max-…` flags are for its other parser), takes trailers for headers, waits for ever for one
+who does not read, and tells only the last of several pipelined requests that their client hung up.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Connection(HttpToolsProtocol):
         self._stalled: asyncio.TimerHandle | None = None
         self._running: RequestResponseCycle | None = None
         self._in_head = False
-        self._head_bytes = 0
+        # Since a head began or ended, or a part of a body came.
+        self._bytes_of_no_use = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request: uvicorn's own time counts after one only."""
@@ -57,28 +58,36 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read a part, and see whether the client is still at the head of a request."""
-        was_in_head = self._in_head
+        self._bytes_of_no_use += len(data)
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if not self._in_head and self._is_busy():
+        if self._in_head or not self._is_busy():
+            self._wait()
+        else:
             self._unwait()
-            return
-        self._wait()
-        if self._in_head and was_in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES:
-                self._give_up(_TOO_LARGE)
+        if self._bytes_of_no_use > HEAD_BYTES:
+            self._give_up(_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         """Note that a head begins; called by the parser."""
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._bytes_of_no_use = True, 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, no trailer: a proxy before us has not looked at those."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Note that a head is complete; called by the parser."""
-        self._in_head = False
+        self._in_head, self._bytes_of_no_use = False, 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body; called by the parser."""
+        self._bytes_of_no_use = 0
+        super().on_body(body)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell also the request that runs, where others were sent behind it."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +16,9 @@ from serving.door.speed import Speed
 _FIRST_GUESS: Final = 64.0
 _LEARNING: Final = 0.1
 _MOST_MODELS: Final = 4096
+_QUEUE_S: Final = 1.0
+_SLOWLY: Final = 0.01
+_MOST_OFF: Final = 3.0
 
 
 @dataclass(slots=True, eq=False)
@@ -26,19 +31,26 @@ class Job:
     model: str
     answers: int
     tokens: float
+    since: float
+    forecast_s: float
 
 
 class Backlog:
     """Sums over the jobs of one API process.
 
     How long they take is Little's law: requests in the system over requests done a second, here
-    in tokens, so that long answers count for more.
+    in tokens, so that long answers count for more. What that leaves out (long prompts, work beside
+    the engine) is learnt from how long jobs did take.
     """
 
-    def __init__(self, speed: Speed, seats: int) -> None:
+    def __init__(
+        self, speed: Speed, seats: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Take `seats` for how many requests the engine runs at a time."""
         self.seats = seats
         self._speed = speed
+        self._clock = clock
+        self._bias = 1.0
         self._jobs: dict[str, dict[Job, None]] = {}
         self._answers: OrderedDict[str, float] = OrderedDict()
         self._sums: dict[Priority, float] = {"interactive": 0.0, "bulk": 0.0}
@@ -51,7 +63,11 @@ class Backlog:
 
     def begin(self, caller: Caller, model: str, answers: int, tokens: float) -> Job:
         """Add a request that was let in."""
-        job = Job(caller.name, caller.weight, caller.priority, model, answers, tokens)
+        forecast_s = self.seconds(caller.priority) or 0.0
+        job = Job(
+            caller.name, caller.weight, caller.priority, model, answers, tokens, self._clock(),
+            forecast_s,
+        )  # fmt: skip
         self._jobs.setdefault(job.caller, {})[job] = None
         self._count(job, +1)
         return job
@@ -64,11 +80,19 @@ class Backlog:
             del self._jobs[job.caller]
         self._count(job, -1)
         if completion_tokens:
+            self._learn(job)
             mean = self._answers.pop(job.model, _FIRST_GUESS)
             mean += _LEARNING * (completion_tokens / job.answers - mean)
             self._answers[job.model] = mean
             while len(self._answers) > _MOST_MODELS:
                 self._answers.popitem(last=False)
+
+    def _learn(self, job: Job) -> None:
+        """Take in how long a job took that found a queue; of a short one its own time is most."""
+        if job.forecast_s >= _QUEUE_S:
+            off = (self._clock() - job.since) / job.forecast_s
+            self._bias *= 1 + _SLOWLY * (min(_MOST_OFF, max(1 / _MOST_OFF, off)) - 1)
+            self._bias = min(_MOST_OFF, max(1 / _MOST_OFF, self._bias))
 
     def seconds(self, priority: Priority = "bulk") -> float | None:
         """Return how long the work takes that goes before a new request of that priority.
@@ -98,7 +122,7 @@ class Backlog:
 
     def _in_seconds(self, tokens: float) -> float | None:
         speed = self._speed.of(max(1, min(self.answers, self.seats)))
-        return None if speed is None else tokens / speed
+        return None if speed is None else self._bias * tokens / speed
 
     def _count(self, job: Job, sign: int) -> None:
         self._sums[job.priority] += sign * job.tokens

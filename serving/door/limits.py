@@ -12,7 +12,11 @@ class Limits(Section):
 
     body_bytes: int = Field(default=1_048_576, ge=1024, description="Largest body.")
     body_s: float = Field(
-        default=30.0, gt=0, strict=False, description="Longest time that a body may take to come."
+        default=30.0,
+        gt=0,
+        strict=False,
+        description="Longest time that a client may keep its connection waiting: for a request's "
+        "head, for its body, or to be read.",
     )
     segments: int = Field(default=64, ge=1, description="Texts in one request.")
     choices: int = Field(default=8, ge=1, description="`n` and `best_of`.")

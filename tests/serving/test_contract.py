@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,6 +61,7 @@ def test_a_lone_user_message_is_a_segment() -> None:
     [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}],
     [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
     [{"role": "assistant", "content": "b"}],
+    [SimpleNamespace(author={"role": "user"}, content=[])],
 ])  # fmt: skip
 def test_a_chat_that_the_caller_wrote_in_full_is_none(messages: list[Any]) -> None:
     assert contract.lone_segment(messages) is None

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from pydantic import BaseModel, model_validator
 from starlette.requests import Request
 
 from adapters.errors import (
@@ -21,7 +24,13 @@ from adapters.errors import (
 )
 from serving import engine_guard, markers
 from serving.engine_guard import check_folder
-from serving.http_errors import answer_dragoman_error, error_answer, plain_error
+from serving.http_errors import (
+    UNREADABLE,
+    answer_dragoman_error,
+    answer_unreadable,
+    error_answer,
+    plain_error,
+)
 from serving.settings import HANDOVER
 from tests import fakes
 
@@ -62,6 +71,45 @@ def test_deepls_clients_get_the_statuses_they_know() -> None:
 def test_an_error_that_is_not_ours_is_not_swallowed() -> None:
     with pytest.raises(KeyError):
         answered(KeyError("x"))
+
+
+class Body(BaseModel):
+    """Checked as vLLM's are: by code that trusts the types of what a client sent."""
+
+    odd: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _broken(cls, data: Any) -> Any:
+        return {"odd": data["odd"].get("x")}
+
+
+def reads_a_body(inner: Exception) -> FastAPI:
+    app = FastAPI()
+
+    @app.post("/")
+    async def answer(body: Body) -> None:
+        raise inner
+
+    for kind in UNREADABLE:
+        app.add_exception_handler(kind, answer_unreadable)
+    return app
+
+
+@pytest.mark.parametrize(("body", "said"), [
+    ({"odd": 1}, "AttributeError: 'int' object has no attribute 'get'"), ({}, "KeyError: 'odd'"),
+])  # fmt: skip
+def test_a_body_that_breaks_the_check_of_it_is_its_senders_fault(body: Any, said: str) -> None:
+    answer = TestClient(reads_a_body(AttributeError())).post("/", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["code"] == "request_invalid"
+    assert said in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("inner", [AttributeError("ours"), KeyError("ours")])
+def test_what_breaks_behind_a_good_body_stays_the_servers_fault(inner: Exception) -> None:
+    with pytest.raises(type(inner), match="ours"):
+        TestClient(reads_a_body(inner)).post("/", json={"odd": {}})
 
 
 def test_every_status_of_an_error_has_a_type() -> None:

@@ -71,6 +71,8 @@ class Server:
 
     async def answer(self, request: Request) -> Any:
         body = await request.json()
+        if "show" in body:
+            return JSONResponse(sorted(request.headers))
         if "parts" not in body:
             return JSONResponse(body)
         return StreamingResponse(self.parts(body["parts"]))
@@ -131,6 +133,29 @@ def test_a_head_without_end_is_refused_before_it_is_kept(target: Target) -> None
         while sent < 2**24 and line.send(b"x" * 8192):
             sent += 8192
         assert line.status() in {0, 431}
+    assert sent < 2**24
+
+
+CHUNKED = READY.replace(b"GET /ready", b"POST /v1/completions")[:-2] + (
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
+
+
+def test_a_trailer_is_no_header(target: Target) -> None:
+    with target.connect() as line:
+        line.send(CHUNKED + b'b\r\n{"show": 1}\r\n0\r\nAuthorization: Bearer x\r\n\r\n')
+        heard = line.hear(b"]")
+    assert b'"host"' in heard
+    assert b"authorization" not in heard
+
+
+@pytest.mark.parametrize("endless", [b"0\r\nX-Endless: ", b"1;"])
+def test_what_is_neither_head_nor_body_is_not_kept(target: Target, endless: bytes) -> None:
+    with target.connect() as line:
+        line.send(CHUNKED + b"1\r\n{\r\n" + endless)
+        sent = 0
+        while sent < 2**24 and line.send(b"x" * 8192):
+            sent += 8192
     assert sent < 2**24
 
 
