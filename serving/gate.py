@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from starlette.responses import JSONResponse
 
-from adapters.errors import DragomanError, Draining
+from adapters.errors import DragomanError, Draining, Unavailable
 from serving.door.admitted import Admitted, at_hand
 from serving.door.body import ClientGone
 from serving.door.door import Door
@@ -115,11 +115,12 @@ class Gate:
         """Answer a request of a listed route, or say why not."""
         scope, state = exchange.scope, exchange.scope["app"].state
         door: Door | None = getattr(state, "dragoman_door", None)
-        if door is None or access is Access.OPEN or scope["method"] == "OPTIONS":
-            # Nothing is wired yet, so nothing answers; or it is everybody's.
+        if access is Access.OPEN or scope["method"] == "OPTIONS":
             await self._app(scope, exchange.receive, exchange.send)
             return
         try:
+            if door is None:
+                raise Unavailable("the server is starting; ask again in a moment")
             if access is Access.WORK:
                 await self._work(door, state.dragoman_traffic, exchange)
                 return

@@ -73,6 +73,12 @@ class Allowances:
         account.under_way += 1
         return now
 
+    def refund(self, key: Key, characters: int) -> None:
+        """Give back what `begin` took for a request that was not let in after all."""
+        for what, cost in (("requests", 1), ("characters", characters)):
+            if bucket := self._accounts[key.name].buckets.get(what):
+                bucket.level += cost
+
     def end(self, key: Key, began: float) -> None:
         """Count the end of a request that `begin` let in."""
         account = self._accounts[key.name]

@@ -143,6 +143,8 @@ class Door:
             if caller.key is not None:
                 admission.hold = await self._meter.take(caller.key, demand.characters)
         except BaseException:
+            if caller.key is not None and admission.began is not None:
+                self._allowances.refund(caller.key, demand.characters)
             self._give_back(admission)
             raise
 

@@ -15,11 +15,15 @@ from typing import Any, Final, get_args
 import httpx
 import pytest
 from fastapi import APIRouter
+from prometheus_client import CollectorRegistry
 from starlette.responses import PlainTextResponse
 
 from serving.gate import ROUTES, access_of
 from serving.launch import PLUGINS, plan
+from serving.metrics import Metrics
 from serving.settings import ServingSettings
+from serving.traffic import Traffic
+from tests.serving.door.rig import open_door
 
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 # What vLLM mounts in some configuration only.
@@ -75,7 +79,10 @@ def application() -> Iterator[Any]:
         get_pooling_task=lambda _: "embed", hf_config=SimpleNamespace(num_labels=1)
     )
     try:
-        yield build_app(args, get_args(SupportedTask), model)  # type: ignore[arg-type]
+        built: Any = build_app(args, get_args(SupportedTask), model)  # type: ignore[arg-type]
+        built.state.dragoman_door, _ = open_door(Path("nowhere"))
+        built.state.dragoman_traffic = Traffic(Metrics(CollectorRegistry()))
+        yield built
     finally:
         os.environ.clear()
         os.environ.update(before)

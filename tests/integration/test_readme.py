@@ -49,8 +49,28 @@ ELSEWHERE = {
     ),
     "kubectl kustomize deploy/kustomize/overlays/local-cpu": "tests/deploy renders every overlay",
     ". .venv/bin/activate": "the interpreter that runs this",
+    "dragoman serve --check --config serving.yaml": "tests/serving/test_check.py",
+    **dict.fromkeys(
+        (
+            "kubectl -n dragoman create secret generic dragoman-keys --from-file=keys.yaml",
+            "kubectl -n dragoman create secret generic dragoman-keys --from-file=keys.yaml "
+            "--dry-run=client -o yaml | kubectl apply -f -",
+            "kubectl -n dragoman get pods -l app.kubernetes.io/component=serving -o name | xargs "
+            "-I{} kubectl -n dragoman exec {} -c server -- sh -c 'kill -HUP 1'",
+            "kubectl -n dragoman logs -l app.kubernetes.io/component=serving -c server --prefix "
+            "--since=1m --tail=-1 | grep reloaded",
+            "printf %s 'postgresql://dragoman:PASSWORD@postgres.data.svc/dragoman' > usage",
+            "kubectl -n dragoman create secret generic dragoman-keys --from-file=keys.yaml "
+            "--from-file=usage",
+            "kubectl label namespace data dragoman.dev/usage-store=true",
+        ),
+        "want a cluster; tests/deploy/test_keys.py plays what comes of them",
+    ),
 }
 LIGHT = {
+    "dragoman keys new webshop",
+    "dragoman keys new shop",
+    "dragoman keys new shop --adapters 'shop-*'",
     "dragoman base fetch gemma3-270m",
     "dragoman data inspect jupyter-en-fr",
     "dragoman train jupyter-en-fr --plan --set method.dora=true",

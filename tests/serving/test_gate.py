@@ -274,6 +274,16 @@ def test_deepls_clients_are_told_in_their_own_way_that_a_key_is_wrong(tmp_path: 
     assert "not known" in answer.json()["message"]
 
 
+def test_before_the_door_stands_only_probes_are_answered(tmp_path: Path) -> None:
+    app = guarded(tmp_path)
+    app.state.dragoman_door = None
+    found = [
+        ask(app, method, path, headers=bearer("ops")).status_code
+        for method, path in (("GET", "/ready"), ("GET", "/metrics"), ("POST", "/v1/completions"))
+    ]
+    assert found == [200, 503, 503]
+
+
 def test_headers_that_steer_the_engine_end_at_the_door(tmp_path: Path) -> None:
     steering = {
         "X-Vllm-Priority": "-9", "x-vllm-anything": "1", "X-data-parallel-rank": "1",

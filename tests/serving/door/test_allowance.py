@@ -53,6 +53,18 @@ def test_what_is_refused_costs_nothing() -> None:
     allowances.begin(other, 1)
 
 
+def test_what_was_not_let_in_after_all_is_given_back() -> None:
+    limited = key(requests_per_minute=1, characters_per_minute=60)
+    allowances = Allowances(Clock())
+    for _ in range(5):
+        began = allowances.begin(limited, 60)
+        allowances.refund(limited, 60)
+        allowances.end(limited, began)
+    allowances.begin(limited, 60)
+    with pytest.raises(RateLimited):
+        allowances.begin(limited, 1)
+
+
 def test_so_many_at_a_time_and_no_more() -> None:
     clock, limited = Clock(), key(concurrency=2)
     allowances = Allowances(clock)
