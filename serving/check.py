@@ -45,6 +45,7 @@ def served(settings: ServingSettings, vllm_flags: Sequence[str]) -> dict[str, An
             "folder": str(settings.registry),
             "adapters": len(FileRegistry(settings.registry).ids()),
         },
+        "listens_on": host_of(settings, vllm_flags),
         "address": url_of(settings, vllm_flags),
         "callers": _callers(settings, host_of(settings, vllm_flags)),
         "keys": [key.model_dump(exclude={"hash"}) for key in settings.keys],
@@ -107,6 +108,7 @@ def _print(facts: dict[str, Any], *, as_json: bool) -> None:
     rows = [
         ("base", f"{facts['base']['name']} ({facts['base']['folder']})"),
         ("registry", f"{facts['registry']['folder']}, {facts['registry']['adapters']} adapters"),
+        ("listens on", facts["listens_on"]),
         ("address", facts["address"]),
         ("callers", facts["callers"]),
         ("usage", facts["usage"]),
