@@ -119,7 +119,12 @@ def test_the_component_lets_in_keys_alone_and_leaves_metrics_to_the_scrapers(
     assert settings.metrics_open
 
 
-@pytest.mark.parametrize("text", ["", "[]\n", "keys:\n" + keys("shop"), "- name: shop\n"])
+def test_the_lines_that_the_command_prints_are_a_list_of_keys(tmp_path: Path) -> None:
+    settings = guarded(tmp_path, keys_yaml="keys:\n" + keys("shop")).settings()
+    assert [key.name for key in settings.keys] == ["shop"]
+
+
+@pytest.mark.parametrize("text", ["", "[]\n", "keys: []\n", "- name: shop\n"])
 def test_a_secret_without_a_good_list_of_keys_starts_no_server(text: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsInvalid):
         guarded(tmp_path, keys_yaml=text).settings()
