@@ -19,6 +19,7 @@ from adapters.manifest import AdapterManifest
 from adapters.tokenizer import Tokenizer
 from serving import contract
 from serving.door import admitted
+from serving.door.record import ERROR
 from serving.http_errors import error_body
 from serving.observe import BASE_LABELS, labels_of
 from serving.resolver import Resolved, Resolver
@@ -154,6 +155,8 @@ class _Bound:
     def create_streaming_error_response(self, message: Any, *rest: Any, **options: Any) -> str:
         """Return the event of an error in mid-stream; ours keep their stable code."""
         if isinstance(message, DragomanError):
+            if (at_hand := admitted.current.get()) is not None:
+                at_hand.state[ERROR] = message.code
             return json.dumps(error_body(message))
         return str(super().create_streaming_error_response(message, *rest, **options))  # type: ignore[misc]
 

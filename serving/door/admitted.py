@@ -24,6 +24,8 @@ class Admitted:
     job: Job | None = None
     hold: Any = None
     began: float | None = None
+    # That of its ASGI scope, which the log reads at the end.
+    state: dict[str, Any] = field(default_factory=dict)
     used: Used = field(default_factory=Used)
 
 

@@ -18,7 +18,8 @@ _LEARNING: Final = 0.1
 _MOST_MODELS: Final = 4096
 _QUEUE_S: Final = 1.0
 _SLOWLY: Final = 0.01
-_MOST_OFF: Final = 3.0
+# More than that is no bias: answers of another length than those before.
+_MOST_OFF: Final = 1.5
 
 
 @dataclass(slots=True, eq=False)

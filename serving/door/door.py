@@ -123,7 +123,7 @@ class Door:
             caller = self._caller(headers, Presented(secret) if secret else None)
         knock.give_body(raw if kept is said else json.dumps(kept).encode())
         demand = demand_of(kept, limits)
-        admission = Admitted(caller)
+        admission = Admitted(caller, state=knock.state)
         admission.used.characters = demand.characters
         knock.state.update({CALLER: caller, USED: admission.used})
         await self._admit(admission, demand, raw, limits.backlog_s)

@@ -335,11 +335,11 @@ def test_two_keys_share_a_full_server_whatever_each_sends(guarded: Guarded) -> N
 
     def stream(name: str) -> None:
         with guarded.client(name) as client:
-            while time.monotonic() < began + 20:
+            while time.monotonic() < began + 14:
                 body = {"model": BASE, "prompt": TEXT, "max_tokens": 8, "ignore_eos": True}
                 answer = client.post("/v1/completions", json=body)
                 # The first seconds are those of who came first.
-                done[name] += answer.status_code == 200 and time.monotonic() > began + 5
+                done[name] += answer.status_code == 200 and time.monotonic() > began + 4
 
     names = ["all"] * 90 + ["ops"] * 32
     threads = [threading.Thread(target=stream, args=(name,)) for name in names]

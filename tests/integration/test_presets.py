@@ -13,22 +13,22 @@ from tests.integration.harness import dragoman
 pytestmark = [pytest.mark.train, pytest.mark.engine]
 
 SHORT = (
-    "evaluate.segments=24", "evaluate.samples=4", "evaluate.probes=false",
-    "split.test=24", "split.dev=8",
+    "evaluate.segments=16", "evaluate.samples=4", "evaluate.probes=false",
+    "split.test=16", "split.dev=4",
     "schedule.warmup=0.05", "schedule.evaluate_every=1000", "clean.max_chars=60",
 )  # fmt: skip
 RATE = "schedule.learning_rate=1.0e-3"
 PRESETS = {
     # Of each of three pairs; most of the time goes into the base's own translations.
     "jupyter-mul": (
-        "schedule.max_steps=40", RATE, "split.test=12", "evaluate.segments=12", "split.dev=4",
+        "schedule.max_steps=24", RATE, "split.test=8", "evaluate.segments=8", "split.dev=2",
     ),
-    "qlora-jupyter-en-fr": ("schedule.max_steps=40", RATE),
+    "qlora-jupyter-en-fr": ("schedule.max_steps=24", RATE),
     # CPO differs in the loss alone: tests/training/test_preference_fit.py trains by both. Most of
     # the time goes into the base's own translations, which are what is rejected.
     "jupyter-en-fr-dpo": (
-        "schedule.max_steps=24", RATE,
-        "objective.candidates.per_segment=1", "objective.candidates.segments=192",
+        "schedule.max_steps=16", RATE,
+        "objective.candidates.per_segment=1", "objective.candidates.segments=128",
     ),
 }  # fmt: skip
 

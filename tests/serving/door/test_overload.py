@@ -234,8 +234,8 @@ def test_a_forecast_that_is_too_short_is_stretched_by_what_it_left_out(
             engine.ask(caller("web"), f"{next(count)}".encode())
 
     run(engine, 20.0, arrive)
-    # As if half of each step went to something that the count of tokens does not show.
-    monkeypatch.setattr(engine.speed, "of", lambda _: 2 * PER_S)
+    # As if some of each step went to something that the count of tokens does not show.
+    monkeypatch.setattr(engine.speed, "of", lambda _: 1.4 * PER_S)
     engine.took_s.clear()
     run(engine, 120.0, arrive)
     late = sorted(engine.took_s[-200:])
