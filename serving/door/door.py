@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from adapters.errors import AdminOnly, DragomanError, LimitExceeded
 from serving.door import body
@@ -22,21 +22,12 @@ from serving.door.settings import DoorSettings
 from serving.door.used import STATE as USED
 from serving.metrics import Metrics
 
+if TYPE_CHECKING:
+    from serving.traffic import Exchange
+
 # By which a client may ask to be served behind the others; never before them.
 _PRIORITY: Final = "x-dragoman-priority"
 _ERROR: Final = 400
-
-
-class Knock(Protocol):
-    """One request at the door: serving.traffic.Exchange."""
-
-    scope: Any
-    state: Any
-    status: int
-
-    async def receive(self) -> Any: ...
-
-    def give_body(self, raw: bytes) -> None: ...
 
 
 class Door:
@@ -102,7 +93,7 @@ class Door:
             )
         return caller
 
-    async def let_in(self, knock: Knock) -> Admitted:
+    async def let_in(self, knock: Exchange) -> Admitted:
         """Return the request's admission. Raises a DragomanError that says why not, ClientGone."""
         try:
             return await self._let_in(knock)
@@ -110,7 +101,7 @@ class Door:
             self._metrics.shed.labels(error.code).inc()
             raise
 
-    async def _let_in(self, knock: Knock) -> Admitted:
+    async def _let_in(self, knock: Exchange) -> Admitted:
         limits = self._settings().limits
         headers = headers_of(knock.scope)
         given = presented(headers, _query(knock.scope))
@@ -148,7 +139,7 @@ class Door:
             self._give_back(admission)
             raise
 
-    async def see_out(self, admission: Admitted, knock: Knock) -> None:
+    async def see_out(self, admission: Admitted, knock: Exchange) -> None:
         """Settle what the request has used, however it ended."""
         self._give_back(admission)
         hold, used = admission.hold, admission.used
