@@ -27,8 +27,8 @@ PRESETS = {
     # CPO differs in the loss alone: tests/training/test_preference_fit.py trains by both. Most of
     # the time goes into the base's own translations, which are what is rejected.
     "jupyter-en-fr-dpo": (
-        "schedule.max_steps=16", RATE,
-        "objective.candidates.per_segment=1", "objective.candidates.segments=128",
+        "schedule.max_steps=24", RATE, "split.test=24", "evaluate.segments=24", "split.dev=8",
+        "objective.candidates.per_segment=1", "objective.candidates.segments=192",
     ),
 }  # fmt: skip
 

@@ -170,7 +170,10 @@ class Load:
     def ask(self) -> None:
         """Make one request."""
         body = {"model": "tiny", "prompt": "One, two,", "max_tokens": TOKENS, "ignore_eos": True}
-        httpx.post(f"{self._url}/v1/completions", json=body, timeout=120).raise_for_status()
+        answer = httpx.post(f"{self._url}/v1/completions", json=body, timeout=120)
+        # Who is sent away at twice the load came all the same.
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            answer.raise_for_status()
 
     def streams(self, count: int) -> None:
         """Keep so many requests running, until the end."""
