@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
 from typing import Final
@@ -22,12 +22,6 @@ class Caller:
     key: Key | None = None
     # As the key says, or lower if the request asks for it.
     priority: Priority = "interactive"
-    # The scheme by which it spoke: DeepL's clients expect other statuses.
-    speaks_deepl: bool = False
-    _patterns: tuple[str, ...] | None = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_patterns", self.key.adapters if self.key else None)
 
     @property
     def weight(self) -> float:
@@ -37,14 +31,14 @@ class Caller:
     @property
     def is_restricted(self) -> bool:
         """Whether some adapters do not exist for it."""
-        return self._patterns is not None
+        return self.key is not None and self.key.adapters is not None
 
     def may_use(self, model: str) -> bool:
         """Return whether a model of that id exists for it; versions and aliases are the id's."""
-        if self._patterns is None:
+        if self.key is None or self.key.adapters is None:
             return True
         wanted = model.partition("@")[0]
-        return any(_regex(pattern).fullmatch(wanted) for pattern in self._patterns)
+        return any(_regex(pattern).fullmatch(wanted) for pattern in self.key.adapters)
 
 
 ANYBODY: Final = Caller()

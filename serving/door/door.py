@@ -174,7 +174,7 @@ class Door:
             return Caller(priority="bulk") if asks_bulk else ANYBODY
         key = ring.find(given)
         priority = "bulk" if asks_bulk else key.priority
-        return Caller(key.name, key, priority, speaks_deepl=bool(given and given.speaks_deepl))
+        return Caller(key.name, key, priority)
 
 
 def _shown(key: Key, used: Use) -> dict[str, Any]:

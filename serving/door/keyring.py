@@ -89,4 +89,6 @@ def headers_of(scope: Any) -> dict[str, str]:
 
 def speaks_deepl(scope: Any) -> bool:
     """Return whether a request shows its key as DeepL's clients do."""
-    return headers_of(scope).get("authorization", "").lower().startswith("deepl-auth-key ")
+    query = bytes(scope.get("query_string", b"")).decode("latin-1")
+    given = presented(headers_of(scope), query)
+    return given is not None and given.speaks_deepl

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -119,11 +120,13 @@ def test_other_names_are_refused_without_their_password(url: str, tmp_path: Path
         ("day", "2028-02-28T12:00:00", "2028-02-28", "2028-02-29"),
     ],
 )
-def test_periods_are_days_and_months_of_utc(per: str, at: str, period: str, end: str) -> None:
+def test_periods_are_days_and_months_of_utc(
+    per: Literal["day", "month"], at: str, period: str, end: str
+) -> None:
     now = datetime.fromisoformat(at).replace(tzinfo=UTC)
-    assert period_of(per, now) == period  # type: ignore[arg-type]
-    assert ends_at(per, now) == datetime.fromisoformat(end).replace(tzinfo=UTC)  # type: ignore[arg-type]
-    assert 0 < ends_in_s(per, now) <= 31 * 86_400  # type: ignore[arg-type]
+    assert period_of(per, now) == period
+    assert ends_at(per, now) == datetime.fromisoformat(end).replace(tzinfo=UTC)
+    assert 0 < ends_in_s(per, now) <= 31 * 86_400
 
 
 def test_a_clock_of_another_zone_is_read_as_utc() -> None:

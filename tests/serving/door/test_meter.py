@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,8 +86,8 @@ def ledger(tmp_path: Path) -> Iterator[Watched]:
     watched.ledger.close()
 
 
-def key(**quota: object) -> Key:
-    return Key(name="acme", hash=hash_of("s"), quota=Quota(**quota))  # type: ignore[arg-type]
+def key(**quota: Any) -> Key:
+    return Key(name="acme", hash=hash_of("s"), quota=Quota(**quota))
 
 
 def run(
