@@ -51,7 +51,10 @@ def server(
     """The session's server: three adapters of known answers, two slots in the engine."""
     _publish_constants(registry_root, base)
     log = tmp_path_factory.mktemp("log") / "server.log"
-    running = start_server(registry_root, log, *AS_COMPILED)
+    # Tests that fill the engine on purpose; who is sent away is the front door's own tests' matter.
+    config = log.with_name("serving.yaml")
+    config.write_text("limits: {backlog_s: 600}\n", encoding="utf-8")
+    running = start_server(registry_root, log, "--config", str(config), *AS_COMPILED)
     try:
         yield running
     finally:
