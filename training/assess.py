@@ -125,7 +125,7 @@ class Systems:
         )
 
     def _probes(self, pair: LanguagePair) -> tuple[ProbeResult, ...]:
-        if not self.recipe.evaluate.probes or self.recipe.task != "translation":
+        if not asks_probes(self.recipe):
             return ()
 
         def answers(sources: Sequence[str]) -> list[str]:
@@ -180,6 +180,11 @@ def most_telling(answers: Iterable[Golden]) -> tuple[Golden, ...]:
     """
     best = sorted(answers, key=lambda g: (len(g.token_ids) < _TELLING_TOKENS, g.logprob))
     return tuple(best[:_GOLDEN])
+
+
+def asks_probes(recipe: Recipe) -> bool:
+    """Whether the candidate is asked the probes, which are of translators."""
+    return recipe.evaluate.probes and recipe.task == "translation"
 
 
 def steps_of(*, test: int, dev: int, systems: int, bases: int) -> int:

@@ -49,12 +49,13 @@ def likelihoods(
     `adapter` is its name in `asker`. Segments beyond the recipe's `max_length` are left out, as
     training does.
     """
-    schedule = asker.recipe.schedule
+    schedule, limit = asker.recipe.schedule, asker.recipe.evaluate.limit
+    most = _MOST if limit is None else min(_MOST, limit)
     encoder = Encoder(
         asker.own_prompt, asker.recipe.pair, asker.tokenizer, max_length=schedule.max_length
     )
     rows = [
-        [(r.prompt_ids, r.target_ids) for r in encoder.encode_all(_spread(part))[0]]
+        [(r.prompt_ids, r.target_ids) for r in encoder.encode_all(_spread(part, most))[0]]
         for part in parts
     ]
     if not all(rows):
@@ -66,6 +67,6 @@ def likelihoods(
     return Likelihoods(train, dev, test, base_train, base_dev, base_test, own[-1].signature)
 
 
-def _spread(part: Sequence[Segment]) -> Sequence[Segment]:
-    """Return at most `_MOST` segments from all over the part."""
-    return part[:: max(1, len(part) // _MOST)][:_MOST]
+def _spread(part: Sequence[Segment], most: int) -> Sequence[Segment]:
+    """Return at most `most` segments from all over the part."""
+    return part[:: max(1, len(part) // most)][:most]

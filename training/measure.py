@@ -11,12 +11,13 @@ from training.assess import (
     Assessed,
     HeldOut,
     Systems,
+    asks_probes,
     steps_of,
     texts_of_test,
 )
 from training.corpus.segment import Segment
 from training.elsewhere import OtherText
-from training.evaluate.probes import ProbeResult
+from training.evaluate.probes import ProbeResult, texts_asked
 from training.evaluate.scores import Evaluation, score
 from training.examples import examples_from
 from training.prepare import Prepared
@@ -67,13 +68,14 @@ def held_out(recipe: Recipe, data: Prepared) -> list[HeldOut]:
 def steps_over(
     recipe: Recipe, texts: Sequence[HeldOut], others: Sequence[OtherText], *, systems: int
 ) -> int:
-    """Return how many segments are decoded with so many adapters, for a progress bar."""
+    """Return how many texts are decoded with so many adapters, for a progress bar."""
     bases = 2 if recipe.evaluate.zero_shot else 1
     parts = [(len(t.test), len(t.dev), systems, bases) for t in texts]
     parts += [(len(t.test), len(t.shown), 1, 1) for t in others if not t.is_monolingual]
-    return sum(
+    decoded = sum(
         steps_of(test=test, dev=dev, systems=own, bases=asked) for test, dev, own, asked in parts
     )
+    return decoded + (sum(texts_asked(t.pair) for t in texts) if asks_probes(recipe) else 0)
 
 
 def assess_all(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,20 @@ def test_loading_adds_no_bos_where_the_file_has_a_rule_for_it(tmp_path: Path) ->
     saved.save(str(tmp_path / "tokenizer.json"))
 
     assert fakes.BOS not in BaseTokenizer.load(tmp_path).encode_markup("a")
+
+
+def test_a_file_is_read_once_until_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    fakes.tokenizer().save(str(path))
+    os.utime(path, ns=(0, 1))
+    assert BaseTokenizer.load(tmp_path).id_of("<later>") is None
+    later = fakes.tokenizer()
+    later.add_tokens([AddedToken("<later>", special=True)])
+    later.save(str(path))
+    os.utime(path, ns=(0, 1))
+    assert BaseTokenizer.load(tmp_path).id_of("<later>") is None, "it was read again"
+    os.utime(path, ns=(0, 2))
+    assert BaseTokenizer.load(tmp_path).id_of("<later>") == fakes.VOCAB_SIZE
 
 
 def test_added_tokens_that_are_plain_text_stay_whole() -> None:

@@ -15,20 +15,21 @@ pytestmark = [pytest.mark.train, pytest.mark.engine]
 SHORT = (
     "evaluate.segments=16", "evaluate.samples=4", "evaluate.probes=false",
     "split.test=16", "split.dev=4",
-    "schedule.warmup=0.05", "schedule.evaluate_every=1000", "clean.max_chars=60",
+    "schedule.warmup=0.05", "schedule.evaluate_every=1000", "schedule.learning_rate=1.0e-3",
 )  # fmt: skip
-RATE = "schedule.learning_rate=1.0e-3"
 PRESETS = {
-    # Of each of three pairs; most of the time goes into the base's own translations.
+    # Of each of three pairs.
     "jupyter-mul": (
-        "schedule.max_steps=24", RATE, "split.test=8", "evaluate.segments=8", "split.dev=2",
+        "clean.max_chars=60", "schedule.max_steps=24", "split.test=8", "evaluate.segments=8",
+        "split.dev=2",
     ),
-    "qlora-jupyter-en-fr": ("schedule.max_steps=24", RATE),
-    # CPO differs in the loss alone: tests/training/test_preference_fit.py trains by both. Most of
-    # the time goes into the base's own translations, which are what is rejected.
+    "qlora-jupyter-en-fr": (
+        "clean.max_chars=40", "schedule.max_steps=16", "schedule.batch_size=8",
+    ),
+    # CPO differs in the loss alone: tests/training/test_preference_fit.py trains by both.
     "jupyter-en-fr-dpo": (
-        "schedule.max_steps=24", RATE, "split.test=24", "evaluate.segments=24", "split.dev=8",
-        "objective.candidates.per_segment=1", "objective.candidates.segments=192",
+        "clean.max_chars=40", "schedule.max_steps=16", "objective.candidates.per_segment=1",
+        "objective.candidates.segments=128",
     ),
 }  # fmt: skip
 

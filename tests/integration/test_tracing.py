@@ -17,7 +17,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.integration.harness import AS_COMPILED, ROOT, RunningServer, start_server
+from tests.integration.harness import ROOT, RunningServer, start_server
 
 pytestmark = pytest.mark.engine
 
@@ -103,7 +103,7 @@ def traced(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
         patch.setenv("NO_PROXY", "127.0.0.1")
-        told = (*AS_COMPILED, "--otlp-traces-endpoint", collector.endpoint)
+        told = ("--", "--enforce-eager", "--otlp-traces-endpoint", collector.endpoint)
         server = start_server(folder / "registry", folder / "log", *told, base=str(tiny_base))
     try:
         asked = {"model": tiny_base.name, "prompt": TEXT, "max_tokens": TOKENS, "ignore_eos": True}

@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.train]
 # Enough to learn to answer in French and to stop; too little to be good.
 SHORT = (
     "schedule.max_steps=24", "schedule.evaluate_every=24", "schedule.save_every=24",
+    "schedule.learning_rate=1.0e-3", "clean.max_chars=80",
     "split.test=16", "split.dev=8", "evaluate.segments=16",
 )  # fmt: skip
 HOPELESS = (

@@ -112,13 +112,15 @@ def test_logprobs_of_a_batch_are_those_of_each_row_alone(base: Path) -> None:
         assert together == pytest.approx(alone, abs=1e-3)
 
 
-def test_the_head_is_never_copied_for_every_row(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [1, 5])
+def test_the_head_is_never_copied_for_every_row(base: Path, tmp_path: Path, rows: int) -> None:
     generator = Generator.load(base, {"one": write_adapter(base, "one", tmp_path / "one")})
-    prompts = prompts_of(base)
+    prompts = prompts_of(base)[:rows]
     with torch.profiler.profile(record_shapes=True) as profile:
-        generator.generate(prompts, stop_token_ids=STOPS, max_tokens=[2] * 5, adapter="one")
+        generator.generate(prompts, stop_token_ids=STOPS, max_tokens=[2] * rows, adapter="one")
+        generator.logprobs(prompts, [[7, 8]] * rows, adapter="one", batch_size=rows)
     batched = [e.input_shapes for e in profile.events() or () if e.name == "aten::bmm"]
-    assert not [s for s in batched if [len(prompts), tiny.HIDDEN, fakes.VOCAB_SIZE] in s]
+    assert not [s for s in batched if [rows, tiny.HIDDEN, fakes.VOCAB_SIZE] in s]
     products = [e.input_shapes for e in profile.events() or () if e.name == "aten::mm"]
     assert [s for s in products if [tiny.HIDDEN, fakes.VOCAB_SIZE] in s]
 

@@ -264,7 +264,9 @@ def _choice(temperature: float, seed: int, device: torch.device) -> _Choice:
 
 
 def _make_contiguous(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    # The last position is a slice. For a frozen weight (PEFT freezes the base) torch 2.13 turns
+    # The last positions are a slice. For a frozen weight (PEFT freezes the base) torch 2.13 turns
     # the product with a slice into a batched one, and copies the head once for every row: 335 MB
-    # a row and step here, 13 GB and 30 times the time for a batch of 32.
-    return (inputs[0].contiguous(), *inputs[1:])
+    # a row and step here, 13 GB and 30 times the time for a batch of 32. Of one row a slice counts
+    # as contiguous, but has the strides of what it was cut from: only `view` gives it its own.
+    hidden = inputs[0].contiguous()
+    return (hidden.reshape(-1, hidden.shape[-1]).view(hidden.shape), *inputs[1:])

@@ -10,7 +10,7 @@ from adapters.console import note, progress
 from adapters.errors import RequestInvalid
 from adapters.ids import LanguagePair
 from training.evaluate.neural import NeuralMetric
-from training.evaluate.probes import ProbeResult, run_probes
+from training.evaluate.probes import ProbeResult, run_probes, texts_asked
 from training.evaluate.probes.terms import read_term_list, term_accuracy
 from training.evaluate.scoreboard import System
 from training.evaluation.engine import Engine, system_of
@@ -104,7 +104,7 @@ def _asked(engine: Engine, held_out: HeldOut) -> System:
 
 
 def _probed(engine: Engine, pair: LanguagePair) -> tuple[ProbeResult, ...]:
-    with progress(f"{engine.name}: probes") as advance:
+    with progress(f"{engine.name}: probes", total=texts_asked(pair)) as advance:
 
         def answers(texts: Sequence[str]) -> Sequence[str]:
             return engine.answer(texts, pair, advance).texts

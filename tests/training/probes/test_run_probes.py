@@ -6,7 +6,7 @@ from pathlib import Path
 
 from adapters.ids import LanguagePair
 from training.evaluate import probes
-from training.evaluate.probes import ProbeResult, gender, injection, run_probes
+from training.evaluate.probes import ProbeResult, gender, injection, run_probes, texts_asked
 
 NAMES = ["injection", *gender.NAMES]
 
@@ -26,6 +26,19 @@ def test_every_pair_has_results_of_the_same_names() -> None:
     assert [one.value for one in unknown] == [None] * 5
 
 
+def test_all_texts_are_counted_before_they_are_asked() -> None:
+    asked: list[str] = []
+
+    def translate(sources: Sequence[str]) -> list[str]:
+        asked.extend(sources)
+        return shout(sources)
+
+    for pair in ("en-fr", "en-ja", "fr-de"):
+        asked.clear()
+        run_probes(translate, LanguagePair.parse(pair))
+        assert texts_asked(LanguagePair.parse(pair)) == len(asked)
+
+
 def test_results_are_plain_json() -> None:
     known = json.loads(
         json.dumps([one.to_json() for one in run_probes(shout, LanguagePair("en", "fr"))])
@@ -42,7 +55,13 @@ def test_results_are_plain_json() -> None:
 
 
 def test_the_public_names_are_those_that_are_there() -> None:
-    assert sorted(probes.__all__) == ["Answers", "Example", "ProbeResult", "run_probes"]
+    assert sorted(probes.__all__) == [
+        "Answers",
+        "Example",
+        "ProbeResult",
+        "run_probes",
+        "texts_asked",
+    ]
     assert all(hasattr(probes, name) for name in probes.__all__)
 
 
